@@ -138,7 +138,6 @@ class Ticket:
     surface: Surface
     second: int
     ordinal: int
-    fresh: bool = False
 
     @property
     def message_id(self) -> str:

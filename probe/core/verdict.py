@@ -1,0 +1,73 @@
+"""The judgement of one second, from what its attempts saw.
+
+The contract's words: a surface is Unavailable in a second in which attempts were made and *all such* attempts failed
+because of a server-side timeout or an internal service error. Only sets and counts are read here, so the order in
+which outcomes come in cannot matter.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from probe.core.model import Basis, Cause, Fault, Judgement, Outcome, Surface, Verdict
+
+# What the contract names.
+LITERAL_FAULTS = frozenset({Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR})
+# What may be laid at the server's door as well, provided that our own network is known to have worked.
+CORROBORATED_FAULTS = LITERAL_FAULTS | {Fault.NETWORK}
+# Outcomes that record an attempt which was never made.
+NOT_MADE_CAUSES = frozenset({Cause.CAPPED})
+
+
+def judge(surface: Surface, outcomes: Iterable[Outcome], control_worked: bool) -> Judgement:
+    """Judge one surface for one second.
+
+    `control_worked` says that at least one control of the same second worked.
+
+    The contract speaks of attempts that were made, so an outcome that records an attempt *not* made (over our own cap)
+    is none: it is not counted, and beside real failures it neither hides nor makes an unavailable second. Where there
+    is nothing else the second is inconclusive rather than unobserved, for we know why nobody asked. Every other fault
+    of our own belongs to an attempt that was begun: it failed for a cause that is not the server's, so the second can
+    no longer be unavailable.
+    """
+    attempts = 0
+    accepted = 0
+    recorded = False
+    faults = set()
+    for outcome in outcomes:
+        assert outcome.surface == surface
+        recorded = True
+        if outcome.cause in NOT_MADE_CAUSES:
+            assert outcome.fault == Fault.SELF
+            continue
+        attempts += 1
+        accepted += outcome.fault == Fault.NONE
+        faults.add(outcome.fault)
+    verdict, basis = _verdict_of_faults(faults, control_worked) if recorded else (Verdict.UNOBSERVED, Basis.NONE)
+    return Judgement(surface=surface, verdict=verdict, basis=basis, attempts=attempts, accepted=accepted)
+
+
+def judge_target(judgements: Sequence[Judgement]) -> tuple[Verdict, Basis]:
+    """Judge the target for one second, from the judgements of all its surfaces.
+
+    Unavailable if any surface is ("and/or"), and then on the strongest basis that any of them has.
+    """
+    assert judgements
+    verdicts = {judgement.verdict for judgement in judgements}
+    if Verdict.UNAVAILABLE in verdicts:
+        literal = any(judgement.basis == Basis.LITERAL for judgement in judgements)
+        return Verdict.UNAVAILABLE, Basis.LITERAL if literal else Basis.CORROBORATED
+    if len(verdicts) == 1:
+        return judgements[0].verdict, Basis.NONE
+    return Verdict.INCONCLUSIVE, Basis.NONE
+
+
+def _verdict_of_faults(faults: set[Fault], control_worked: bool) -> tuple[Verdict, Basis]:
+    """Judge a recorded second by the faults of the attempts made, `Fault.NONE` standing for an accepted one."""
+    if Fault.NONE in faults:
+        return Verdict.AVAILABLE, Basis.NONE
+    if not faults:
+        return Verdict.INCONCLUSIVE, Basis.NONE
+    if faults <= LITERAL_FAULTS:
+        return Verdict.UNAVAILABLE, Basis.LITERAL
+    if faults <= CORROBORATED_FAULTS and control_worked:
+        return Verdict.UNAVAILABLE, Basis.CORROBORATED
+    return Verdict.INCONCLUSIVE, Basis.NONE

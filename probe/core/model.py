@@ -151,8 +151,8 @@ class Outcome:
 
     `code` is the SMTP reply code or HTTP status, 0 if there was none. `enhanced_code` is the SMTP enhanced status
     (RFC 3463) or the API's `errors[0].code`, "" if there was none. `reply` is the reply's text, bounded and redacted.
-    `phases` holds the duration of each phase that was entered, in order, in microseconds. `maybe_accepted` says that the
-    server may have taken the message although no success was seen (RFC 5321 section 4.2.5).
+    `phases` holds the duration of each phase that was entered, in order, in microseconds. `maybe_accepted` says that
+    the server may have taken the message although no success was seen (RFC 5321 section 4.2.5).
     """
 
     target: str

@@ -26,7 +26,7 @@ second, or of a surface that the terms do not have; two outcomes for the same at
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple, assert_never
 
 from probe.core.model import (
     Basis,
@@ -47,10 +47,10 @@ RULES_VERSION = 1  # goes up whenever the same outcomes may lead to another verd
 STATE_VERSION = 1  # goes up whenever the plain form of a state changes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Tally(NamedTuple):
     """The seconds of one surface, or of the target as a whole, counted by verdict and basis.
 
+    A named tuple, as three are made for each second of each target and a frozen dataclass costs five times as much.
     `run_seconds` is the current run of unavailable seconds: an available second ends it, while inconclusive and
     unobserved ones leave it as it is.
     """
@@ -159,8 +159,8 @@ def to_plain(state: TargetState) -> dict[str, Any]:
         "open_issue": asdict(remembered.open_issue) if remembered.open_issue else None,
         "run_seconds": remembered.run_seconds,
         "run_since_second": remembered.run_since_second,
-        "tallies": [[str(surface), asdict(tally)] for surface, tally in state.tallies],
-        "whole": asdict(state.whole),
+        "tallies": [[str(surface), tally._asdict()] for surface, tally in state.tallies],
+        "whole": state.whole._asdict(),
     }
 
 
@@ -182,8 +182,8 @@ def from_plain(plain: Mapping[str, Any]) -> TargetState:
                 run_seconds=plain["run_seconds"],
                 run_since_second=plain["run_since_second"],
             ),
-            tallies=tuple((Surface(surface), Tally(**tally)) for surface, tally in plain["tallies"]),
-            whole=Tally(**plain["whole"]),
+            tallies=tuple((Surface(surface), _tally_from_plain(tally)) for surface, tally in plain["tallies"]),
+            whole=_tally_from_plain(plain["whole"]),
         )
     except (KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"checkpoint cannot be read: {error!r}") from error
@@ -216,45 +216,45 @@ def _control_worked(controls: Iterable[ControlOutcome], second: int) -> bool:
 def _after(state: TargetState, step: Step, persistence: PersistenceState) -> TargetState:
     """Count a Step and move on to the second after it."""
     judged = {judgement.surface: judgement for judgement in step.judgements}
-    known = tuple(
-        [
-            (surface, _counted_judgement(tally, judged.pop(surface, None), step.seconds))
-            for surface, tally in state.tallies
-        ]
-    )
-    new = tuple(
-        [(surface, _counted_judgement(Tally(), judgement, step.seconds)) for surface, judgement in judged.items()]
-    )
+    known = [(surface, _counted_judgement(tally, judged.pop(surface, None), step)) for surface, tally in state.tallies]
+    new = [(surface, _counted_judgement(Tally(), judgement, step)) for surface, judgement in judged.items()]
     return TargetState(
         target=state.target,
         next_second=step.second + step.seconds,
         persistence=persistence,
-        tallies=known + new,
+        tallies=(*known, *new),
         whole=_counted(state.whole, step.verdict, step.basis, step.seconds),
     )
 
 
-def _counted_judgement(tally: Tally, judgement: Judgement | None, seconds: int) -> Tally:
-    return tally if judgement is None else _counted(tally, judgement.verdict, judgement.basis, seconds)
+def _counted_judgement(tally: Tally, judgement: Judgement | None, step: Step) -> Tally:
+    return tally if judgement is None else _counted(tally, judgement.verdict, judgement.basis, step.seconds)
 
 
 def _counted(tally: Tally, verdict: Verdict, basis: Basis, seconds: int) -> Tally:
     """Count seconds of one verdict."""
-    return Tally(
-        unobserved_seconds=tally.unobserved_seconds + seconds * (verdict == Verdict.UNOBSERVED),
-        available_seconds=tally.available_seconds + seconds * (verdict == Verdict.AVAILABLE),
-        literal_seconds=tally.literal_seconds + seconds * (basis == Basis.LITERAL),
-        corroborated_seconds=tally.corroborated_seconds + seconds * (basis == Basis.CORROBORATED),
-        inconclusive_seconds=tally.inconclusive_seconds + seconds * (verdict == Verdict.INCONCLUSIVE),
-        run_seconds=_run_after(tally.run_seconds, verdict, seconds),
-    )
-
-
-def _run_after(run_seconds: int, verdict: Verdict, seconds: int) -> int:
-    if verdict == Verdict.UNAVAILABLE:
-        return run_seconds + seconds
-    return 0 if verdict == Verdict.AVAILABLE else run_seconds
+    unobserved, available, literal, corroborated, inconclusive, run = tally
+    match verdict:
+        case Verdict.AVAILABLE:
+            available += seconds
+            run = 0
+        case Verdict.UNAVAILABLE:
+            literal += seconds * (basis == Basis.LITERAL)
+            corroborated += seconds * (basis == Basis.CORROBORATED)
+            run += seconds
+        case Verdict.INCONCLUSIVE:
+            inconclusive += seconds
+        case Verdict.UNOBSERVED:
+            unobserved += seconds
+        case _:
+            assert_never(verdict)
+    return Tally(unobserved, available, literal, corroborated, inconclusive, run)
 
 
 def _issue_from_plain(plain: Mapping[str, Any] | None) -> IssueEvent | None:
     return None if plain is None else IssueEvent(**{**plain, "turn": IssueTurn(plain["turn"])})
+
+
+def _tally_from_plain(plain: Mapping[str, int]) -> Tally:
+    assert plain.keys() == set(Tally._fields)
+    return Tally(**plain)

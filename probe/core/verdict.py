@@ -6,6 +6,7 @@ which outcomes come in cannot matter.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from probe.core.model import Basis, Cause, Fault, Judgement, Outcome, Surface, Verdict
 
@@ -42,7 +43,7 @@ def judge(surface: Surface, outcomes: Iterable[Outcome], control_worked: bool) -
         accepted += outcome.fault == Fault.NONE
         faults.add(outcome.fault)
     verdict, basis = _verdict_of_faults(faults, control_worked) if recorded else (Verdict.UNOBSERVED, Basis.NONE)
-    return Judgement(surface=surface, verdict=verdict, basis=basis, attempts=attempts, accepted=accepted)
+    return _judgement(surface, verdict, basis, attempts, accepted)
 
 
 def judge_target(judgements: Sequence[Judgement]) -> tuple[Verdict, Basis]:
@@ -58,6 +59,12 @@ def judge_target(judgements: Sequence[Judgement]) -> tuple[Verdict, Basis]:
     if len(verdicts) == 1:
         return judgements[0].verdict, Basis.NONE
     return Verdict.INCONCLUSIVE, Basis.NONE
+
+
+# Most seconds are judged alike, and a judgement never changes: those of a usual day are made once and shared.
+@lru_cache(maxsize=1024)
+def _judgement(surface: Surface, verdict: Verdict, basis: Basis, attempts: int, accepted: int) -> Judgement:
+    return Judgement(surface=surface, verdict=verdict, basis=basis, attempts=attempts, accepted=accepted)
 
 
 def _verdict_of_faults(faults: set[Fault], control_worked: bool) -> tuple[Verdict, Basis]:

@@ -44,6 +44,7 @@ class Pool(Generic[Kept]):
         self._fresh_every = fresh_every
         self._retire = retire
         self._attempts = stagger
+        self._closed = False
 
     def take(self) -> Kept | None:
         """Return a kept connection, or None when the attempt has to open a fresh one."""
@@ -68,12 +69,18 @@ class Pool(Generic[Kept]):
         self._retire_stale(kept.idle_since_us)
 
     def close(self) -> None:
-        """Retire everything that is idle."""
+        """Retire everything that is idle now, and what is still in use when it comes back."""
+        self._closed = True
         while self._idle:
             self._retire(self._idle.pop())
 
     def _is_fit(self, kept: Kept) -> bool:
-        return kept.is_open and kept.uses < self._uses_max and monotonic_us() - kept.opened_us < self._age_max_us
+        return (
+            not self._closed
+            and kept.is_open
+            and kept.uses < self._uses_max
+            and monotonic_us() - kept.opened_us < self._age_max_us
+        )
 
     def _retire_stale(self, now_us: int) -> None:
         while self._idle and now_us - self._idle[0].idle_since_us > IDLE_S_MAX * 1_000_000:

@@ -1,0 +1,110 @@
+"""One target's way through its seconds: what is open, what can close, and where nobody looked."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from probe.core import engine
+from probe.core.model import ControlOutcome, Outcome, Terms
+from probe.plan import Closed
+
+
+@dataclass(slots=True)
+class ControlSecond:
+    """The controls of one second, shared by all targets."""
+
+    pending: int
+    outcomes: list[ControlOutcome] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class OpenSecond:
+    """A second of one target whose attempts have not all ended."""
+
+    second: int
+    terms: Terms
+    controls: ControlSecond
+    pending: int = 0
+    all_started: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether nothing more can come."""
+        return self.all_started and not self.pending and not self.controls.pending
+
+
+@dataclass(slots=True)
+class Gap:
+    """A run of seconds in which nobody looked."""
+
+    through_second: int
+    terms: Terms
+    reason: str
+
+
+@dataclass(slots=True)
+class Lane:
+    """One target's way through its seconds."""
+
+    state: engine.TargetState
+    open: deque[OpenSecond | Gap] = field(default_factory=deque)
+
+    @property
+    def next_second(self) -> int:
+        """The first second that is neither closed nor open yet."""
+        if not self.open:
+            return self.state.next_second
+        last = self.open[-1]
+        return (last.second if isinstance(last, OpenSecond) else last.through_second) + 1
+
+    def mark_gap(self, gap: Gap) -> None:
+        """Write down that nobody looks up to and including the gap's last second."""
+        if self.next_second > gap.through_second:
+            return
+        last = self.open[-1] if self.open else None
+        if isinstance(last, Gap) and last.reason == gap.reason and last.terms == gap.terms:
+            last.through_second = gap.through_second
+        else:
+            self.open.append(gap)
+
+    def close(self) -> list[Closed]:
+        """Close what can close, strictly in order: a second that is not over holds back those behind it."""
+        closed: list[Closed] = []
+        while self.open:
+            head = self.open[0]
+            if isinstance(head, Gap):
+                self.state, step = engine.skip(self.state, head.terms, head.through_second, head.reason)
+            elif head.is_over:
+                self.state, step = engine.advance(
+                    self.state, head.terms, head.second, head.outcomes, head.controls.outcomes
+                )
+            else:
+                break
+            self.open.popleft()
+            closed.append(Closed(step=step, state=self.state))
+        return closed
+
+    def attempt_tasks(self) -> set["asyncio.Task[None]"]:
+        """List the attempts in flight."""
+        return {task for opened in self.open if isinstance(opened, OpenSecond) for task in opened.tasks}
+
+    def give_up_waiting(self) -> None:
+        """Let every open second close with what it has."""
+        for opened in self.open:
+            if isinstance(opened, OpenSecond):
+                opened.all_started = True
+                opened.controls.pending = 0
+
+    def cut_off_overdue(self, before_second: int) -> int:
+        """Cancel the attempts of a head that should have ended before; return how many there were.
+
+        This holds the limit on open seconds even against a bug in a surface.
+        """
+        head = self.open[0] if self.open else None
+        if not isinstance(head, OpenSecond) or head.second >= before_second:
+            return 0
+        for task in head.tasks:
+            task.cancel()
+        return len(head.tasks)

@@ -1,0 +1,87 @@
+"""Lines for humans. They may be lost; the ledger is what must not be.
+
+A line is rendered where it is said and written by a thread of its own behind a bounded queue, so that a terminal which
+somebody has stopped, a full pipe or a slow journal can't hold up a second.
+"""
+
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, TextIO
+
+import structlog
+
+LogFormat = Literal["auto", "json", "console"]
+LINES_WAITING_MAX = 10_000
+
+
+class LineWriter:
+    """Writes lines to a stream from its own thread; drops and counts what does not fit."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
+        self.dropped_lines = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def say(self, line: str) -> None:
+        """Hand a line over, never waiting."""
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self.dropped_lines += 1
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what is waiting, for as long as `timeout_s` at most."""
+        try:
+            self._lines.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._stream.write(line + "\n")
+                if self._lines.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):
+                self.dropped_lines += 1
+
+    # structlog asks a logger for one method per level.
+    msg = debug = info = warning = error = critical = exception = fatal = say
+
+
+def set_up(log_format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None) -> LineWriter:
+    """Configure structlog for the whole process and return the writer, to be closed at the end.
+
+    `auto` means coloured lines on a terminal and JSON lines elsewhere.
+    """
+    out = stream if stream is not None else sys.stderr
+    writer = LineWriter(out)
+    as_console = log_format == "console" or (log_format == "auto" and out.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(_console(out) if as_console else _json()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=lambda *_: writer,
+        cache_logger_on_first_use=False,
+    )
+    return writer
+
+
+def _json() -> list[Callable[..., Any]]:
+    # Not dict_tracebacks: it shows local variables, and a local variable may hold a secret.
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def _console(stream: TextIO) -> list[Callable[..., Any]]:
+    plain = structlog.dev.plain_traceback  # The rich one shows local variables too.
+    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, sort_keys=False)]

@@ -1,0 +1,319 @@
+"""The second loop: the one place where the rules and the edges meet.
+
+Theory of operation
+-------------------
+
+Three things go on at the same time, each at its own pace, and none waits for another:
+
+- the *starter* walks through the slots of each second and starts what is due, late by as little as the machine allows;
+  what it cannot start in its own second it leaves unmade, since a burst of old attempts would prove nothing;
+- the *attempts* run on their own tasks, up to their deadlines, and put their outcomes into the second they belong to;
+- the *closer* comes once a second, in the tenth that no slot uses, and closes what has ended, in strict order for each
+  target, by one call of the rules for each; what was closed goes to the ledger as one batch.
+
+What the ledger has kept is then told: to the metrics, the status and the log. Only while the ledger is in trouble are
+seconds told before they are kept, and then with the words "not yet recorded".
+
+A target's queue of open seconds holds `OpenSecond`s and `Gap`s. A gap is a run of seconds in which nobody looked: the
+loop stood still, the host slept, the wall clock was stepped, or the ledger's queue was full.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from probe.clock import SECOND_US, Clock
+from probe.core import engine
+from probe.core.model import Cause, Connection, ControlOutcome, Fault, Outcome, Phase, Surface, Ticket
+from probe.core.schedule import Slot, phase_us
+from probe.flight import Flight
+from probe.lanes import ControlSecond, Gap, Lane, OpenSecond
+from probe.plan import Charge, Closed, Control, Plan, Sink
+
+log = structlog.get_logger("runner")
+
+# The closer works in the part of the second that the schedule leaves free.
+CLOSE_AT_US = 940_000
+# Lanes closed between two turns of the event loop; at some 60 us each this holds an attempt up by a millisecond or so.
+LANES_PER_TURN = 16
+# An attempt has to end by its deadline. One that has not by this much later has a bug, and is cut off.
+OVERDUE_US = 2 * SECOND_US
+# Lateness up to this much is taken off the attempt's own time, so that hanging attempts can't drift through the second.
+LATENESS_ABSORBED_US_MAX = 50_000
+CHECKPOINT_SECONDS = 300
+
+
+class Runner:
+    """Starts what each second owes, and closes seconds in order."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        clock: Clock,
+        sink: Sink,
+        states: Mapping[str, engine.TargetState],
+        on_second: Callable[[int], None] = lambda _second: None,
+    ) -> None:
+        self._plan = plan
+        self._next_plan: Plan | None = None
+        self._clock = clock
+        self._sink = sink
+        self._on_second = on_second
+        self._known_states = dict(states)
+        self._lanes: dict[str, Lane] = {}
+        self._leaving: dict[str, Lane] = {}
+        self._flights: dict[tuple[str, Surface], Flight] = {}
+        self._seconds: dict[str, OpenSecond] = {}
+        self._controls: list[ControlSecond] = []
+        self._control_tasks: set[asyncio.Task[None]] = set()
+        self._closed: list[Closed] = []
+        self._stopping = asyncio.Event()
+        self._last_checkpoint_second = 0
+        self._gap_reason = "the daemon was down"
+        self.expected_second = 0
+
+    def replace(self, plan: Plan) -> None:
+        """Go over to another plan at the next second; open seconds are closed by the terms they were opened with."""
+        self._next_plan = plan
+
+    @property
+    def open_seconds(self) -> int:
+        """Count the open seconds of all targets."""
+        return sum(len(lane.open) for lane in self._all_lanes())
+
+    async def run(self) -> None:
+        """Probe until `stop` is called. The first second is the next whole one.
+
+        Raises what the starter or the closer raises: that is a broken rule of ours, and the record says where to go on.
+        """
+        self.expected_second = self._clock.now_us() // SECOND_US + 1
+        self._take_up(self._plan, self.expected_second)
+        work = {asyncio.create_task(self._start_forever()), asyncio.create_task(self._close_forever())}
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({*work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*work, stopping):
+            task.cancel()
+        await asyncio.wait({*work, stopping})
+        for task in work:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    def stop(self) -> None:
+        """Start no more attempts; `run` then returns, and `finish` closes what is open."""
+        self._stopping.set()
+
+    async def finish(self, grace_s: float) -> None:
+        """Let attempts end for `grace_s`, cut off the rest, and close every second that was begun."""
+        tasks = self._control_tasks.union(*(lane.attempt_tasks() for lane in self._all_lanes()))
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        remaining = {task for task in tasks if not task.done()}
+        for task in remaining:
+            task.cancel()
+        if remaining:
+            await asyncio.wait(remaining, timeout=1.0)
+        for lane in self._all_lanes():
+            lane.give_up_waiting()
+        await self._close_once(checkpoint=True)
+        self._plan.close()
+
+    # Starting.
+
+    async def _start_forever(self) -> None:
+        while True:
+            await self._clock.sleep_until(self.expected_second * SECOND_US)
+            self._clock.discipline()
+            second = max(self.expected_second, self._clock.now_us() // SECOND_US)
+            if second > self.expected_second:
+                self._mark_gap(second - 1, "the prober did not run")
+            if self._next_plan is not None:
+                self._change_plan(self._next_plan, second)
+            await self._start_second(second)
+            self.expected_second = second + 1
+
+    async def _start_second(self, second: int) -> None:
+        self._on_second(second)
+        if self._sink.full:
+            self._mark_gap(second, "the ledger's queue was full")
+            return
+        self._open_seconds(second, self._start_controls(second))
+        for slot in self._plan.slots:
+            if not await self._start_slot(second, slot):
+                break
+        for opened in self._seconds.values():
+            opened.all_started = True
+
+    async def _start_slot(self, second: int, slot: Slot) -> bool:
+        """Start one attempt at its time; False means that its second is over."""
+        due_us = second * SECOND_US + slot.offset_us
+        now_us = self._clock.now_us()
+        if now_us < due_us:
+            await self._clock.sleep_until(due_us)
+            now_us = self._clock.now_us()
+        if now_us >= (second + 1) * SECOND_US:
+            return False
+        opened = self._seconds.get(slot.target)
+        if opened is None:  # The record of this target is ahead of the clock.
+            return True
+        lateness_us = max(0, now_us - due_us)
+        opened.pending += 1
+        flight = self._flights[slot.target, slot.surface]
+        self._sink.started(slot, lateness_us, flight.in_flight)
+        charge = self._plan.charges[slot.target, slot.surface]
+        task = asyncio.create_task(self._fly(opened, slot, charge, flight, lateness_us))
+        opened.tasks.add(task)
+        return True
+
+    async def _fly(self, opened: OpenSecond, slot: Slot, charge: Charge, flight: Flight, lateness_us: int) -> None:
+        """Make one attempt, and put its outcome into the second it belongs to, whatever happens."""
+        ticket = Ticket(
+            target=slot.target,
+            vantage=self._plan.vantage,
+            surface=slot.surface,
+            second=opened.second,
+            ordinal=slot.ordinal,
+        )
+        started_us, started_mono_us = self._clock.now_us(), self._clock.monotonic_us()
+        deadline_us = started_mono_us + charge.timeout_us - min(lateness_us, LATENESS_ABSORBED_US_MAX)
+        try:
+            if not await flight.enter():
+                outcome = not_made(ticket, started_us, Cause.CAPPED)
+            else:
+                try:
+                    outcome = await charge.prober.attempt(ticket, deadline_us)
+                finally:
+                    flight.leave()
+        except asyncio.CancelledError:
+            outcome = not_made(ticket, started_us, Cause.STOPPED, self._clock.monotonic_us() - started_mono_us)
+        except Exception:
+            log.exception("attempt.failed_inside", target=slot.target, surface=slot.surface, second=opened.second)
+            outcome = not_made(ticket, started_us, Cause.INTERNAL, self._clock.monotonic_us() - started_mono_us)
+        opened.outcomes.append(outcome)
+        opened.pending -= 1
+        task = asyncio.current_task()
+        assert task is not None
+        opened.tasks.discard(task)
+
+    def _start_controls(self, second: int) -> ControlSecond:
+        controls = ControlSecond(pending=len(self._plan.controls))
+        self._controls.append(controls)
+        for name, control in self._plan.controls.items():
+            task = asyncio.create_task(self._control(second, name, control, controls))
+            self._control_tasks.add(task)
+            task.add_done_callback(self._control_tasks.discard)
+        return controls
+
+    async def _control(self, second: int, name: str, control: Control, into: ControlSecond) -> None:
+        try:
+            await self._clock.sleep_until(
+                second * SECOND_US + phase_us(self._plan.vantage, f"control/{name}", Surface.API)
+            )
+            into.outcomes.append(await control.attempt(second))
+        except Exception:
+            log.exception("control.failed_inside", control=name, second=second)
+        finally:
+            into.pending -= 1
+
+    # Plans and gaps.
+
+    def _take_up(self, plan: Plan, first_second: int) -> None:
+        """Give every target of the plan a lane that begins where its record ends."""
+        for target, terms in plan.terms.items():
+            if target in self._leaving:
+                self._lanes[target] = self._leaving.pop(target)
+            elif target not in self._lanes:
+                known = self._known_states.pop(target, None)
+                self._lanes[target] = Lane(state=known or engine.begin(target, terms, first_second))
+        for key, charge in plan.charges.items():
+            flight = self._flights.setdefault(key, Flight(charge.in_flight_max))
+            flight.in_flight_max = charge.in_flight_max
+
+    def _change_plan(self, plan: Plan, second: int) -> None:
+        for target in [target for target in self._lanes if target not in plan.terms]:
+            self._leaving[target] = self._lanes.pop(target)
+        self._plan.close()
+        self._plan, self._next_plan = plan, None
+        self._gap_reason = "the target was not configured"
+        self._take_up(plan, second)
+
+    def _mark_gap(self, through_second: int, reason: str) -> None:
+        """Write down for every target that nobody looked up to and including `through_second`."""
+        for target, lane in self._lanes.items():
+            lane.mark_gap(Gap(through_second=through_second, terms=self._plan.terms[target], reason=reason))
+
+    def _open_seconds(self, second: int, controls: ControlSecond) -> None:
+        self._seconds = {}
+        for target, lane in self._lanes.items():
+            terms = self._plan.terms[target]
+            if lane.next_second > second:
+                # Somebody set the clock back while we were down. No second is judged twice, so we wait for the first
+                # that is not in the record yet.
+                log.warning("target.record_is_ahead", target=target, seconds=lane.next_second - second)
+                continue
+            lane.mark_gap(Gap(through_second=second - 1, terms=terms, reason=self._gap_reason))
+            self._seconds[target] = opened = OpenSecond(second=second, terms=terms, controls=controls)
+            lane.open.append(opened)
+
+    # Closing.
+
+    async def _close_forever(self) -> None:
+        while True:
+            second = self._clock.now_us() // SECOND_US
+            close_at_us = second * SECOND_US + CLOSE_AT_US
+            if close_at_us <= self._clock.now_us():
+                close_at_us += SECOND_US
+            await self._clock.sleep_until(close_at_us)
+            await self._close_once()
+
+    async def _close_once(self, *, checkpoint: bool = False) -> None:
+        self._cut_off_overdue()
+        # What is closed is kept on the instance, for a stop may cut this short between two lanes.
+        for number, lane in enumerate(self._all_lanes(), start=1):
+            self._closed.extend(lane.close())
+            if number % LANES_PER_TURN == 0:
+                await asyncio.sleep(0)
+        for target in [target for target, lane in self._leaving.items() if not lane.open]:
+            self._known_states[target] = self._leaving.pop(target).state
+        closed, self._closed = self._closed, []
+        controls = self._take_control_outcomes()
+        if closed or controls:
+            self._sink.offer(closed, controls, checkpoint or self._checkpoint_due(closed))
+
+    def _cut_off_overdue(self) -> None:
+        before_second = (self._clock.now_us() - self._plan.timeout_us_max - OVERDUE_US) // SECOND_US
+        if attempts := sum(lane.cut_off_overdue(before_second) for lane in self._all_lanes()):
+            log.error("attempt.overdue", attempts=attempts)
+
+    def _take_control_outcomes(self) -> list[ControlOutcome]:
+        over = [controls for controls in self._controls if not controls.pending]
+        self._controls = [controls for controls in self._controls if controls.pending]
+        return [outcome for controls in over for outcome in controls.outcomes]
+
+    def _checkpoint_due(self, closed: Sequence[Closed]) -> bool:
+        last_second = closed[-1].step.second if closed else 0
+        if last_second - self._last_checkpoint_second < CHECKPOINT_SECONDS:
+            return False
+        self._last_checkpoint_second = last_second
+        return True
+
+    def _all_lanes(self) -> list[Lane]:
+        return [*self._lanes.values(), *self._leaving.values()]
+
+
+def not_made(ticket: Ticket, started_us: int, cause: Cause, duration_us: int = 0) -> Outcome:
+    """Write down an attempt that the prober itself did not make, or cut off."""
+    return Outcome(
+        target=ticket.target,
+        surface=ticket.surface,
+        second=ticket.second,
+        ordinal=ticket.ordinal,
+        started_us=started_us,
+        duration_us=duration_us,
+        fault=Fault.SELF,
+        cause=cause,
+        phase=Phase.START,
+        message_id=ticket.message_id,
+        connection=Connection.NONE,
+    )

@@ -1,0 +1,284 @@
+"""The kinds of field that settings are made of: how each is checked, written back, and described to an editor.
+
+A check that fails raises `refuse(...)`, whose words become the second half of "found X, expected Y". The context given
+to pydantic, if any, says that the values come from a YAML file: only there are plain numbers refused as durations, and
+only there are relative paths moved to the file's folder.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
+
+from probe.settings.duration import DURATION_PATTERN, format_duration, parse_duration
+
+PLACEHOLDERS = ("message_id", "target", "vantage", "second", "ordinal")
+PLACEHOLDER_PATTERN = re.compile(r"(?<!\{)\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")  # {{name}} is the provider's own syntax
+REDACTED = "<redacted>"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+VANTAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$"
+ADDRESS_LENGTH_MAX = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
+HEADER_VALUE_MAX = 8_000
+BODY_DEPTH_MAX = 20
+
+_HOST = re.compile(r"(?=.{1,253}\.?$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+", re.ASCII)
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+", re.ASCII
+)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)  # RFC 9110 section 5.6.2
+_SCHEME = re.compile(r"[a-z][a-z0-9+_.-]*://", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromFile:
+    """The pydantic context of values that stand in a YAML file."""
+
+    folder: Path
+
+
+def refuse(expected: str, *, found: str = "", field: str = "") -> PydanticCustomError:
+    """Make the error that says what was expected; `field` names a field below the one that was checked."""
+    return PydanticCustomError(
+        "settings", "expected {expected}", {"expected": expected, "found_text": found, "field": field}
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine by its very name, without asking the name service."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _duration(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str):
+        try:
+            return parse_duration(value)
+        except ValueError:
+            raise refuse("a duration such as 250ms, 10s, 5m or 1h30m") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refuse("a duration such as 250ms, 10s, 5m or 1h30m")
+    if info.context is not None:
+        mend = f"write {value}s" if isinstance(value, int) else f"write {format_duration(value)}" if value > 0 else ""
+        raise refuse("a duration with its unit" + (f": {mend}" if mend else " such as 10s"))
+    return value
+
+
+def _whole_seconds(value: object, info: ValidationInfo) -> object:
+    duration_s = _duration(value, info)
+    if isinstance(duration_s, float):
+        if not duration_s.is_integer():
+            raise refuse("a duration of whole seconds such as 60s")
+        return int(duration_s)
+    return duration_s
+
+
+def _duration_schema(default: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": [default]})
+
+
+Duration = Annotated[
+    float, BeforeValidator(_duration), PlainSerializer(format_duration, when_used="json"), _duration_schema("10s")
+]
+WholeSeconds = Annotated[
+    int, BeforeValidator(_whole_seconds), PlainSerializer(format_duration, when_used="json"), _duration_schema("60s")
+]
+
+
+def _host(value: str) -> str:
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        if _HOST.fullmatch(value) is None:
+            raise refuse("a host name or an IP address, without a port") from None
+    return bare
+
+
+def _host_port(value: str) -> str:
+    if not value:
+        return value
+    host, _, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65_535 or (":" in host and not bracketed):
+        raise refuse('"host:port" such as "192.0.2.1:443" or "[2001:db8::1]:443"')
+    _host(host)
+    return value
+
+
+def _split_url(value: str, example: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        well_formed = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise refuse(f"a URL such as {example}") from None
+    if not well_formed or parts.scheme not in ("http", "https") or re.search(r"[\x00-\x20\x7f\\]", value):
+        raise refuse(f"a URL such as {example}")
+    if parts.username is not None or parts.password is not None:
+        raise refuse("a URL without a user name or password in it", found="a URL with a login (not shown)")
+    if parts.fragment:
+        raise refuse("a URL without a fragment")
+    return parts
+
+
+def _base_url(value: str) -> str:
+    parts = _split_url(value, "https://api.example.com/v1")
+    if parts.query:
+        raise refuse("a URL without a query")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise refuse("an https URL, because the key travels with every call (http is for loopback only)")
+    return value.rstrip("/")
+
+
+def _url(value: str) -> str:
+    if value:
+        _split_url(value, "https://www.example.com/")
+    return value
+
+
+def _path(value: str) -> str:
+    if re.fullmatch(r"/[!-~]*", value) is None:
+        raise refuse('a path such as "/transmissions", in printable ASCII')
+    return value
+
+
+def _mail_address(value: str) -> str:
+    if _ADDRESS.fullmatch(value) is None or len(value) > ADDRESS_LENGTH_MAX or ".." in value:
+        raise refuse("an e-mail address such as probe@mail.example.com")
+    return value
+
+
+def _file(value: object, info: ValidationInfo) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise refuse("the path of a file")
+    if not isinstance(info.context, FromFile):
+        return value
+    path = info.context.folder / value
+    if not path.is_file():
+        raise refuse(f"a file of certificates in PEM form (there is no file {path})")
+    return path
+
+
+def _ledger_url(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str) or not value or "\0" in value or "\n" in value:
+        raise refuse("a file path, or an SQLAlchemy URL such as postgresql+psycopg://host/database")
+    if not isinstance(info.context, FromFile):
+        return value
+    folder = info.context.folder
+    if value.startswith("sqlite:///") and not value.startswith(("sqlite:////", "sqlite:///:")):
+        return f"sqlite:///{folder / value.removeprefix('sqlite:///')}"
+    return value if _SCHEME.match(value) else str(folder / value)
+
+
+def redact_url(value: str) -> str:
+    """Blot out the login and the query of a URL; leave other text alone."""
+    if "://" not in value:
+        return value
+    return re.sub(r"\?.*", f"?{REDACTED}", re.sub(r"(://).*@", rf"\1{REDACTED}@", value), flags=re.DOTALL)
+
+
+def check_placeholders(text: str, known: tuple[str, ...] = PLACEHOLDERS) -> None:
+    """Refuse a template that asks for what nobody fills in."""
+    for name in PLACEHOLDER_PATTERN.findall(text):
+        if name not in known:
+            listed = " ".join(f"{{{word}}}" for word in known)
+            raise refuse(f"only the placeholders {listed}", found=f"the placeholder {{{name}}}")
+
+
+def _authorization(value: str) -> str:
+    check_placeholders(value, ("key",))
+    if re.search(r"[^ -~]", value):
+        raise refuse("one line of printable ASCII")
+    return value
+
+
+def _headers(headers: Mapping[str, str | SecretStr]) -> Mapping[str, str | SecretStr]:
+    for name, value in headers.items():
+        if _TOKEN.fullmatch(name) is None:
+            raise refuse("header names made of letters, digits and hyphens", found="a name with other characters")
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text) or len(text) > HEADER_VALUE_MAX:
+            expected = f"one line of at most {HEADER_VALUE_MAX} characters, without line breaks or control characters"
+            raise refuse(expected, found="a value that is not (not shown)", field=name)
+        if isinstance(value, str):
+            _headers_placeholders(name, value)
+    return headers
+
+
+def _headers_placeholders(name: str, value: str) -> None:
+    try:
+        check_placeholders(value)
+    except PydanticCustomError as error:
+        context: dict[str, Any] = error.context or {}
+        raise refuse(context["expected"], found=context["found_text"], field=name) from None
+
+
+def _body(value: Any, depth: int = 0) -> Any:
+    if depth > BODY_DEPTH_MAX:
+        raise refuse(f"a JSON body nested at most {BODY_DEPTH_MAX} deep", found="a deeper one")
+    match value:
+        case str():
+            check_placeholders(value)
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise refuse("a JSON body, whose keys are text", found="a key that is not")
+                _body(item, depth + 1)
+        case list() | tuple():
+            for item in value:
+                _body(item, depth + 1)
+        case float() if value - value != 0:  # infinity or not a number
+            raise refuse("a JSON body", found="a number that JSON cannot write (infinity or not a number)")
+        case None | bool() | int() | float():
+            pass
+        case _:
+            raise refuse("a JSON body: text, numbers, true, false, null, lists and mappings", found="something else")
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+BaseUrl = Annotated[str, AfterValidator(_base_url), WithJsonSchema({"type": "string", "format": "uri"})]
+Url = Annotated[str, AfterValidator(_url)]
+UrlPath = Annotated[str, AfterValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+MailAddress = Annotated[str, AfterValidator(_mail_address), WithJsonSchema({"type": "string", "pattern": "^.+@.+$"})]
+CaFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"]})]
+Authorization = Annotated[str, AfterValidator(_authorization)]
+Body = Annotated[Any, AfterValidator(lambda value: _body(value))]
+Port = Annotated[int, Field(strict=True, ge=1, le=65_535)]
+Count = Annotated[int, Field(strict=True)]
+
+SECRET_SCHEMA: dict[str, Any] = {
+    "description": "A secret, and where it is read from.",
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "description": "The path of a file that holds it."},
+        "env": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "description": "An environment variable."},
+        "credential": {"type": "string", "description": "A name in systemd's credentials directory (LoadCredential)."},
+        "literal": {"type": "string", "description": "The secret itself; for trying out only."},
+    },
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+_redacted = PlainSerializer(lambda _: REDACTED, return_type=str, when_used="json")
+Secret = Annotated[SecretStr, _redacted, WithJsonSchema(SECRET_SCHEMA)]
+Headers = Annotated[dict[str, str | Secret], AfterValidator(_headers)]
+LedgerUrl = Annotated[
+    str,
+    BeforeValidator(_ledger_url),
+    PlainSerializer(redact_url),
+    WithJsonSchema({"anyOf": [{"type": "string"}, SECRET_SCHEMA]}),
+]

@@ -1,0 +1,76 @@
+"""What is wrong with a settings file, in sentences that name file, line, field and mend."""
+
+import json
+import re
+from dataclasses import dataclass
+
+from probe.settings.kinds import redact_url
+
+FOUND_LENGTH_MAX = 60
+
+Path = tuple[str | int, ...]  # a field's place, such as ("targets", 0, "smtp", "port")
+
+# Whatever stands at or below one of these names may be a secret, so no error shows it.
+_SECRET_NAMES = frozenset({"key", "password", "headers", "authorization", "body"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing to mend. `line` and `column` count from 1; 0 if there is none."""
+
+    file: str
+    line: int
+    field: str
+    found: str
+    expected: str
+    column: int = 0
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        place = self.file + (f":{self.line}" if self.line else "") + (f":{self.column}" if self.column else "")
+        field = f"{self.field}: " if self.field else ""
+        return f"{place}: {field}found {self.found}, expected {self.expected}"
+
+
+class SettingsError(Exception):
+    """The settings can't be used; str() is the printable text, one problem a line."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        assert problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def is_secret(path: Path) -> bool:
+    """Say whether a value at this place may be a secret."""
+    return any(name in _SECRET_NAMES for name in path) or path[:2] == ("ledger", "url")
+
+
+def field_name(path: Path) -> str:
+    """Write a place the way that people read it: `targets[0].smtp.port`."""
+    text = ""
+    for name in path:
+        if isinstance(name, int):
+            text += f"[{name}]"
+        elif re.fullmatch(r"[\w-]+", name):
+            text += f".{name}" if text else name
+        else:
+            text += f"[{json.dumps(name[:FOUND_LENGTH_MAX])}]"
+    return text
+
+
+def describe(value: object, path: Path) -> str:
+    """Say what was found without ever showing what may be a secret."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+    if is_secret(path):
+        return "a value (not shown)"
+    if isinstance(value, str):
+        text = redact_url(value)
+        return json.dumps(text if len(text) <= FOUND_LENGTH_MAX else text[: FOUND_LENGTH_MAX - 3] + "...")
+    return json.dumps(value) if isinstance(value, bool | int | float) else "something else"

@@ -1,0 +1,122 @@
+"""Every metric's name, meaning, labels and buckets, in one place.
+
+Label values come from closed sets only: the enums of `probe.core.model`, and the names of configured targets and
+controls. A changed name, label or meaning is a change to users' dashboards and alerts: CHANGELOG and docs/metrics.md.
+"""
+
+from probe.metrics.families import SECOND_US, Description, Kind
+
+
+def _us(*bounds_s: float) -> tuple[int, ...]:
+    return tuple(round(bound_s * SECOND_US) for bound_s in bounds_s)
+
+
+# Classic buckets are for dashboards that cannot read native ones; they are few, since each is a series for each target.
+ATTEMPT_BOUNDS_US = _us(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+PHASE_BOUNDS_US = _us(0.005, 0.025, 0.1, 0.5, 2.5, 10)
+LATENESS_BOUNDS_US = _us(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+WORK_BOUNDS_US = _us(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+def _counter(name: str, documentation: str, *labels: str) -> Description:
+    return Description(name=f"sev1probe_{name}", kind=Kind.COUNTER, documentation=documentation, labels=labels)
+
+
+def _gauge(name: str, documentation: str, *labels: str) -> Description:
+    return Description(name=f"sev1probe_{name}", kind=Kind.GAUGE, documentation=documentation, labels=labels)
+
+
+def _histogram(name: str, documentation: str, bounds_us: tuple[int, ...], *labels: str) -> Description:
+    return Description(
+        name=f"sev1probe_{name}",
+        kind=Kind.HISTOGRAM,
+        documentation=documentation,
+        labels=labels,
+        bounds_us=bounds_us,
+    )
+
+
+SECONDS = _counter("seconds_total", "Seconds judged, by the verdict of the surface.", "target", "surface", "verdict")
+UNAVAILABLE_SECONDS = _counter(
+    "unavailable_seconds_total",
+    "Unavailable seconds of the surface, by what the verdict rests on.",
+    "target",
+    "surface",
+    "basis",
+)
+TARGET_SECONDS = _counter(
+    "target_seconds_total", "Seconds judged, by the verdict of the target as a whole.", "target", "verdict"
+)
+TARGET_UNAVAILABLE_SECONDS = _counter(
+    "target_unavailable_seconds_total",
+    "Unavailable seconds of the target as a whole, by what the verdict rests on.",
+    "target",
+    "basis",
+)
+ATTEMPTS = _counter(
+    "attempts_total", "Attempts, by whose failure it was and what happened.", "target", "surface", "fault", "cause"
+)
+ATTEMPTS_CAPPED = _counter(
+    "attempts_capped_total",
+    "Attempts not made because too many were in flight; also counted as attempts with the cause capped.",
+    "target",
+    "surface",
+)
+ATTEMPTS_IN_FLIGHT = _gauge("attempts_in_flight", "Attempts that have begun and not ended.", "target", "surface")
+ATTEMPT_DURATION = _histogram(
+    "attempt_duration_seconds", "Duration of attempts that were made.", ATTEMPT_BOUNDS_US, "target", "surface"
+)
+PHASE_DURATION = _histogram(
+    "phase_duration_seconds",
+    "Duration of each phase that an attempt entered.",
+    PHASE_BOUNDS_US,
+    "target",
+    "surface",
+    "phase",
+)
+ATTEMPT_START_LATENESS = _histogram(
+    "attempt_start_lateness_seconds", "How long after its due instant an attempt began.", LATENESS_BOUNDS_US
+)
+UNAVAILABLE_RUN = _gauge(
+    "unavailable_run_seconds",
+    "Unavailable seconds of the surface since its last available second.",
+    "target",
+    "surface",
+)
+ISSUE_OPEN = _gauge("critical_issue_open", "1 while a Critical Issue is open, else 0.", "target")
+ISSUE_OPENED = _gauge(
+    "critical_issue_opened_timestamp_seconds",
+    "Second to which the opening of the Critical Issue is dated back; 0 while none is open.",
+    "target",
+)
+ISSUE_TURNS = _counter("critical_issue_turns_total", "Turns of Critical Issues.", "target", "turn")
+LAST_JUDGED = _gauge(
+    "last_judged_second_timestamp_seconds", "Last second that was judged; 0 before the first.", "target"
+)
+CONTROL_ATTEMPTS = _counter(
+    "control_attempts_total", "Control attempts, by what happened.", "control", "worked", "cause"
+)
+OPEN_SECONDS = _gauge("open_seconds", "Seconds that have begun and are not judged yet, of the target with the most.")
+UNRECORDED_SECONDS = _gauge("unrecorded_seconds", "Judged seconds that are not in the ledger yet, of all targets.")
+LEDGER_WRITABLE = _gauge("ledger_writable", "1 if the last write to the ledger worked, else 0.")
+LEDGER_QUEUE = _gauge("ledger_queue_records", "Records that wait to be written to the ledger.")
+LEDGER_QUEUE_LIMIT = _gauge("ledger_queue_limit_records", "The most records that may wait to be written.")
+LEDGER_COMMIT = _histogram("ledger_commit_duration_seconds", "Duration of commits to the ledger.", WORK_BOUNDS_US)
+CHAIN_HEAD_SEQUENCE = _gauge("ledger_chain_head_sequence", "Sequence number of the newest batch in the hash chain.")
+CHAIN_HEAD_DIGEST = _gauge(
+    "ledger_chain_head_digest",
+    "First 52 bits of the newest batch's digest as a number: a witness of the chain outside of the ledger.",
+)
+CONFIG_RELOAD_SUCCESSFUL = _gauge("config_last_reload_successful", "1 if the last load of the settings worked, else 0.")
+CONFIG_RELOAD_SUCCESS_TIME = _gauge(
+    "config_last_reload_success_timestamp_seconds", "When settings were last loaded with success; 0 before that."
+)
+BUILD_INFO = _gauge("build_info", "Always 1.", "version", "python_version", "rules_version")
+SCRAPE_RENDER = _histogram(
+    "scrape_render_duration_seconds", "Time from the begin to the end of rendering a scrape.", WORK_BOUNDS_US
+)
+SCRAPE_SLICE = _histogram(
+    "scrape_slice_duration_seconds", "Time for which one slice of a scrape held the event loop.", WORK_BOUNDS_US
+)
+
+CATALOGUE: tuple[Description, ...] = tuple(value for value in globals().values() if isinstance(value, Description))

@@ -1,0 +1,162 @@
+"""The daemon's metrics: who counts what, and when.
+
+The catalogue says what each of them means, `books` holds what belongs to one target, `exposition` renders them.
+"""
+
+import platform
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from probe.core.engine import TargetState
+from probe.core.model import Cause, ControlOutcome, Step, Surface
+from probe.metrics import catalogue
+from probe.metrics.books import Families, TargetBook
+from probe.metrics.exposition import CONTENT_TYPES, Exposition
+from probe.metrics.families import SECOND_US, Scalar
+from probe.metrics.negotiation import choose_format, gzip_accepted
+
+DIGEST_HEX_DIGITS = 13  # 52 bits: as many as a float holds without loss
+
+
+class Named(Protocol):
+    """A configured control, as far as metrics care."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+
+class Watched(Named, Protocol):
+    """A configured target, as far as metrics care."""
+
+    @property
+    def surfaces(self) -> tuple[Surface, ...]:
+        """The surfaces that are judged."""
+        ...
+
+
+class Metrics:
+    """All metrics of the daemon, on one registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry, *, version: str, rules_version: int) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no hints here
+        families = self._families = Families(registry)
+        scalar, histogram = families.scalar, families.histogram
+        self._books: dict[str, TargetBook] = {}
+        self._controls: frozenset[str] = frozenset()
+        self._lateness = histogram(catalogue.ATTEMPT_START_LATENESS).cell()
+        self._commit = histogram(catalogue.LEDGER_COMMIT).cell()
+        self._open_seconds = scalar(catalogue.OPEN_SECONDS).cell()
+        self._unrecorded = scalar(catalogue.UNRECORDED_SECONDS).cell()
+        self._writable = scalar(catalogue.LEDGER_WRITABLE).cell()
+        self._queue = scalar(catalogue.LEDGER_QUEUE).cell()
+        self._queue_limit = scalar(catalogue.LEDGER_QUEUE_LIMIT).cell()
+        self._chain_sequence = scalar(catalogue.CHAIN_HEAD_SEQUENCE).cell()
+        self._chain_digest = scalar(catalogue.CHAIN_HEAD_DIGEST).cell()
+        self._reload_successful = scalar(catalogue.CONFIG_RELOAD_SUCCESSFUL).cell()
+        self._reload_time = scalar(catalogue.CONFIG_RELOAD_SUCCESS_TIME).cell()
+        built = scalar(catalogue.BUILD_INFO).cell(version, platform.python_version(), str(rules_version))
+        built.value = 1
+        self._exposition = Exposition(
+            registry,
+            render_duration=histogram(catalogue.SCRAPE_RENDER).cell(),
+            slice_duration=histogram(catalogue.SCRAPE_SLICE).cell(),
+        )
+
+    def configure(self, targets: Iterable[Watched], controls: Iterable[Named]) -> None:
+        """Make all known children of these targets and controls at zero, keep what is there, forget all others."""
+        watched = {target.name: target.surfaces for target in targets}
+        self._controls = frozenset(control.name for control in controls)
+        kept = {(name, surface) for name, surfaces in watched.items() for surface in surfaces}
+        self._families.forget_unless(lambda labels: self._is_configured(labels, watched, kept))
+        self._books = {name: TargetBook(self._families, name, surfaces) for name, surfaces in watched.items()}
+        for control in sorted(self._controls):
+            self._control(control, worked=True, cause=Cause.ACCEPTED)
+
+    def _is_configured(
+        self, labels: dict[str, str], targets: Collection[str], surfaces: Collection[tuple[str, str]]
+    ) -> bool:
+        """Tell whether what the labels name is still in the settings; labels that name neither are always kept."""
+        if "surface" in labels:
+            return (labels["target"], labels["surface"]) in surfaces
+        if "target" in labels:
+            return labels["target"] in targets
+        return labels.get("control", "") in ("", *self._controls)
+
+    def show_state(self, target: str, state: TargetState) -> None:
+        """Show a state that was recovered, before the first step of this run."""
+        book = self._books.get(target)
+        if book is not None:
+            book.show(state)
+            book.last_judged.value = state.next_second - 1
+
+    def observe_step(self, step: Step, state: TargetState) -> None:
+        """Count a step that is in the ledger, and show the state after it; a target no longer configured is no more."""
+        book = self._books.get(step.target)
+        if book is None:
+            return
+        book.observe(step)
+        book.show(state)
+
+    def observe_controls(self, outcomes: Iterable[ControlOutcome]) -> None:
+        """Count the control attempts of one second."""
+        for outcome in outcomes:
+            if outcome.control in self._controls:
+                self._control(outcome.control, worked=outcome.worked, cause=outcome.cause).value += 1
+
+    def _control(self, control: str, *, worked: bool, cause: Cause) -> Scalar:
+        return self._families.scalar(catalogue.CONTROL_ATTEMPTS).cell(control, "true" if worked else "false", cause)
+
+    def attempt_started(self, target: str, surface: Surface, lateness_us: int) -> None:
+        """Count an attempt in flight, and how late it began."""
+        self._lateness.observe_us(lateness_us)
+        self._add_in_flight(target, surface, 1)
+
+    def attempt_ended(self, target: str, surface: Surface) -> None:
+        """Count an attempt that is in flight no more."""
+        self._add_in_flight(target, surface, -1)
+
+    def _add_in_flight(self, target: str, surface: Surface, number: int) -> None:
+        book = self._books.get(target)
+        if book is not None and surface in book.surfaces:
+            cell = book.surfaces[surface].in_flight
+            # An attempt may outlive its target's settings and end when the target is configured anew.
+            cell.value = max(0, cell.value + number)
+
+    def set_open_seconds(self, seconds: int) -> None:
+        """Show how many seconds have begun and are not judged, of the target with the most."""
+        self._open_seconds.value = seconds
+
+    def observe_commit(self, duration_us: int, *, sequence: int, digest: str) -> None:
+        """Count a commit to the ledger and show the head of its chain; `digest` is SHA-256 in hex."""
+        self._commit.observe_us(duration_us)
+        self.set_chain_head(sequence=sequence, digest=digest)
+
+    def set_chain_head(self, *, sequence: int, digest: str) -> None:
+        """Show the head of the ledger's chain, as it was found at the start."""
+        self._chain_sequence.value = sequence
+        self._chain_digest.value = int(digest[:DIGEST_HEX_DIGITS] or "0", 16)
+
+    def set_ledger(
+        self, *, writable: bool, queue_records: int, queue_records_max: int, unrecorded_seconds: int
+    ) -> None:
+        """Show how the ledger is doing."""
+        self._writable.value = writable
+        self._queue.value = queue_records
+        self._queue_limit.value = queue_records_max
+        self._unrecorded.value = unrecorded_seconds
+
+    def observe_reload(self, *, successful: bool, wall_us: int) -> None:
+        """Show whether the settings could be loaded, and when it last worked."""
+        self._reload_successful.value = successful
+        if successful:
+            self._reload_time.value = wall_us / SECOND_US
+
+    async def render(self, accept: str, accept_encoding: str) -> tuple[str, str, bytes]:
+        """Render a scrape as the scraper can read it; return content type, content encoding ("" for none) and body."""
+        form, compressed = choose_format(accept), gzip_accepted(accept_encoding)
+        body = await self._exposition.render(form, compressed)
+        return CONTENT_TYPES[form], "gzip" if compressed else "", body

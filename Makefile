@@ -1,0 +1,51 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+python := .venv/bin/python
+# Lives inside .venv, so that removing the one removes the other.
+installed := .venv/.installed
+
+.PHONY: help demo test lint format bench soak schema lock servers clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(installed) ## watch the daemon judge a simulated provider through an outage, two minutes
+	@$(python) -m probe demo
+
+test: $(installed) servers lint ## make the environment, then lint, check types and run all tests
+	$(python) -m pytest
+
+lint: $(installed) ## ruff and mypy --strict
+	$(python) -m ruff check --quiet .
+	$(python) -m ruff format --quiet --check .
+	$(python) -m mypy --no-error-summary
+
+format: $(installed) ## put the sources in order
+	$(python) -m ruff check --quiet --fix .
+	$(python) -m ruff format .
+
+bench: $(installed) servers ## measure the cost of an attempt and the cadence on one core
+	$(python) tests/bench/run.py
+
+soak: $(installed) servers ## the long runs, hours rather than seconds
+	$(python) -m pytest -m soak -o faulthandler_exit_on_timeout=false
+
+schema: $(installed) ## write the JSON schema of the settings under config/
+	$(python) -m probe.settings > config/sev1probe.schema.json.new
+	@mv config/sev1probe.schema.json.new config/sev1probe.schema.json
+
+lock: ## pin the newest allowed libraries, with their hashes, into requirements/
+	@sh .ci/lock
+
+servers: ## install the real servers that the system tests talk to (as root), or name the missing
+	@sh .ci/servers
+
+clean: ## remove the environment and everything that was made
+	rm -rf .venv .make .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(installed): requirements/dev.txt pyproject.toml .ci/environment
+	@sh .ci/environment

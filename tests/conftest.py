@@ -17,6 +17,7 @@ REPORTED = ("aiohttp", "aiosmtplib", "uvloop", "SQLAlchemy", "pydantic", "promet
 SERVER_FOLDERS = ("/usr/sbin", "/sbin", "/usr/lib/postfix/sbin", "/usr/lib/postgresql/*/bin")
 DEBIAN_PACKAGES = {
     "initdb": "postgresql",
+    "master": "postfix",
     "nginx": "nginx-light",
     "postgres": "postgresql",
     "promtool": "prometheus",

@@ -1,10 +1,9 @@
 """One YAML file and its secrets, read into frozen settings."""
 
+from probe.settings.effective import effective
 from probe.settings.kinds import PLACEHOLDER_PATTERN, PLACEHOLDERS, REDACTED
 from probe.settings.load import Loaded, load
 from probe.settings.model import (
-    Api,
-    Connections,
     Contract,
     Control,
     Ledger,
@@ -12,10 +11,11 @@ from probe.settings.model import (
     Log,
     PersistenceTerms,
     Settings,
-    Smtp,
     Target,
 )
 from probe.settings.problem import Problem, SettingsError
+from probe.settings.schema import schema_text
+from probe.settings.surface import Api, Connections, Smtp
 
 __all__ = [
     "PLACEHOLDERS",
@@ -35,5 +35,7 @@ __all__ = [
     "SettingsError",
     "Smtp",
     "Target",
+    "effective",
     "load",
+    "schema_text",
 ]

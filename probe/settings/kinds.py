@@ -30,7 +30,7 @@ BODY_DEPTH_MAX = 20
 
 _HOST = re.compile(r"(?=.{1,253}\.?$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+", re.ASCII)
 _ADDRESS = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+", re.ASCII
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+", re.ASCII
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)  # RFC 9110 section 5.6.2
 _SCHEME = re.compile(r"[a-z][a-z0-9+_.-]*://", re.ASCII)
@@ -204,6 +204,12 @@ def _authorization(value: str) -> str:
     return value
 
 
+def _header_value(value: object) -> object:
+    if not isinstance(value, str | SecretStr):
+        raise refuse("text (put it in quotes), or a secret from a file, env or credential")
+    return value
+
+
 def _headers(headers: Mapping[str, str | SecretStr]) -> Mapping[str, str | SecretStr]:
     for name, value in headers.items():
         if _TOKEN.fullmatch(name) is None:
@@ -249,6 +255,7 @@ def _body(value: Any, depth: int = 0) -> Any:
 
 
 Host = Annotated[str, AfterValidator(_host)]
+Ehlo = Annotated[str, AfterValidator(lambda value: _host(value) if value else value)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 BaseUrl = Annotated[str, AfterValidator(_base_url), WithJsonSchema({"type": "string", "format": "uri"})]
 Url = Annotated[str, AfterValidator(_url)]
@@ -275,7 +282,8 @@ SECRET_SCHEMA: dict[str, Any] = {
 }
 _redacted = PlainSerializer(lambda _: REDACTED, return_type=str, when_used="json")
 Secret = Annotated[SecretStr, _redacted, WithJsonSchema(SECRET_SCHEMA)]
-Headers = Annotated[dict[str, str | Secret], AfterValidator(_headers)]
+HeaderValue = Annotated[str | Secret, BeforeValidator(_header_value)]
+Headers = Annotated[dict[str, HeaderValue], AfterValidator(_headers)]
 LedgerUrl = Annotated[
     str,
     BeforeValidator(_ledger_url),

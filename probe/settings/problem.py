@@ -16,19 +16,22 @@ _SECRET_NAMES = frozenset({"key", "password", "headers", "authorization", "body"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing to mend. `line` and `column` count from 1; 0 if there is none."""
+    """One thing to mend. `line` and `column` count from 1; 0 if there is none. `sentence`, if any, says it all."""
 
     file: str
     line: int
-    field: str
-    found: str
-    expected: str
+    field: str = ""
+    found: str = ""
+    expected: str = ""
     column: int = 0
+    sentence: str = ""
 
     def __str__(self) -> str:
         """Say it in one line."""
         place = self.file + (f":{self.line}" if self.line else "") + (f":{self.column}" if self.column else "")
         field = f"{self.field}: " if self.field else ""
+        if self.sentence:
+            return f"{place}: {field}{self.sentence}"
         return f"{place}: {field}found {self.found}, expected {self.expected}"
 
 
@@ -39,6 +42,40 @@ class SettingsError(Exception):
         assert problems
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+class Findings:
+    """What came up while one file was read: problems, warnings, and where each secret came from."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.lines: dict[Path, int] = {}
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self.sources: dict[str, str] = {}
+
+    def line(self, path: Path) -> int:
+        """Find the line of a field, or of the nearest thing around it that stands in the file; 0 if none does."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 0)
+
+    def refuse(self, path: Path, found: str, expected: str) -> None:
+        """Note a problem with a field."""
+        line = self.line(path)
+        self.problems.append(Problem(file=self.file, line=line, field=field_name(path), found=found, expected=expected))
+
+    def warn(self, path: Path, sentence: str) -> None:
+        """Note something doubtful that the program can live with."""
+        line = self.line(path)
+        warning = Problem(file=self.file, line=line, field=field_name(path), sentence=sentence)
+        self.warnings.append(str(warning))
+
+    def stop(self) -> None:
+        """Raise what was found, in the order of the file, if anything was."""
+        if self.problems:
+            unique = dict.fromkeys(sorted(self.problems, key=lambda problem: problem.line))
+            raise SettingsError(tuple(unique))
 
 
 def is_secret(path: Path) -> bool:

@@ -1,0 +1,147 @@
+"""Pydantic's errors in our own words: what was found, never a secret, and what is expected."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from probe.settings.duration import format_duration
+from probe.settings.kinds import NAME_PATTERN, VANTAGE_PATTERN
+from probe.settings.model import (
+    Contract,
+    Control,
+    Ledger,
+    Listener,
+    Log,
+    PersistenceTerms,
+    Settings,
+    Target,
+)
+from probe.settings.problem import Findings, Path, describe, is_secret
+from probe.settings.surface import Api, Connections, Smtp
+
+TARGET_EXTRAS = ("provider", "tenant", "binding", "workspace", "sender", "recipient", "surfaces", "key")
+
+_MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): Settings,
+    ("targets",): Target,
+    ("targets", "api"): Api,
+    ("targets", "api", "connections"): Connections,
+    ("targets", "smtp"): Smtp,
+    ("targets", "smtp", "connections"): Connections,
+    ("targets", "contract"): Contract,
+    ("targets", "contract", "persistence"): PersistenceTerms,
+    ("controls",): Control,
+    ("ledger",): Ledger,
+    ("listener",): Listener,
+    ("log",): Log,
+}
+
+_PATTERNS = {
+    NAME_PATTERN: "1 to 63 lower-case letters, digits and hyphens, the first of them no hyphen",
+    VANTAGE_PATTERN: "1 to 63 letters, digits, dots and hyphens, the first of them a letter or a digit",
+}
+
+_EXPECTED = {
+    "missing": "a value, because this field is required",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "decimal_parsing": "a percentage such as 99.99",
+    "decimal_type": "a percentage such as 99.99",
+    "finite_number": "a percentage such as 99.99",
+    "decimal_max_places": "a percentage with at most 4 decimals",
+}
+
+
+def known_keys(path: Path) -> tuple[str, ...]:
+    """List the keys that may stand in the mapping at this place; empty where any may."""
+    model = _MODELS.get(tuple(name for name in path if isinstance(name, str)))
+    if model is None:
+        return ()
+    extras = TARGET_EXTRAS if model is Target else ()
+    return (*(str(info.validation_alias or name) for name, info in model.model_fields.items()), *extras)
+
+
+def drop_nothings(data: dict[str, Any], path: Path = ()) -> None:
+    """Take out the known keys with nothing after them, in place: they mean the default."""
+    known = known_keys(path)
+    for key, value in list(data.items()):
+        if value is None and key in known:
+            del data[key]
+        elif isinstance(value, dict) and known_keys((*path, key)):
+            drop_nothings(value, (*path, key))
+        elif isinstance(value, list) and known_keys((*path, key)):
+            for place, item in enumerate(value):
+                if isinstance(item, dict):
+                    drop_nothings(item, (*path, key, place))
+
+
+def report(error: ValidationError, findings: Findings, prefix: Path = ()) -> None:
+    """Note each of pydantic's errors as a problem."""
+    for item in error.errors(include_url=False):
+        _report_one(item, findings, prefix)
+
+
+def _report_one(item: Any, findings: Findings, prefix: Path) -> None:
+    path: Path = (*prefix, *item["loc"])
+    context = item.get("ctx", {})
+    match item["type"]:
+        case "settings":
+            path = (*path, *(int(name) if name.isdigit() else name for name in _split(context["field"], path)))
+            found = context["found_text"] or describe(item["input"], path)
+            findings.refuse(path, found, context["expected"])
+        case "extra_forbidden":
+            findings.refuse(path, "an unknown key", _known(path))
+        case "too_short" if item["input"]:
+            pass  # the items were refused one by one already
+        case "missing":
+            findings.refuse(path, "nothing", _EXPECTED["missing"])
+        case kind:
+            findings.refuse(path, describe(item["input"], path), _expected(kind, context, item["input"]))
+
+
+def _split(field: str, path: Path) -> list[str]:
+    if not field:
+        return []
+    # A header's name may hold dots; places within Settings are the only fields of several parts.
+    return field.split(".") if not path else [field]
+
+
+def _known(path: Path) -> str:
+    known = known_keys(path[:-1])
+    near = [] if is_secret(path) else difflib.get_close_matches(str(path[-1]).lower(), known, n=1)
+    return f'a known key; did you mean "{near[0]}"?' if near else f"one of {', '.join(known)}"
+
+
+def _expected(kind: str, context: Mapping[str, Any], found: object) -> str:
+    """Put pydantic's demand in words."""
+
+    def limit(name: str) -> str:
+        return format_duration(float(context[name])) if isinstance(found, str) else str(context[name])
+
+    match kind:
+        case "literal_error":
+            return f"{context['expected']}".replace("'", '"')
+        case "string_pattern_mismatch":
+            return _PATTERNS.get(context["pattern"], f"text of the form {context['pattern']}")
+        case "greater_than_equal":
+            return f"at least {limit('ge')}"
+        case "greater_than":
+            return f"more than {limit('gt')}"
+        case "less_than_equal":
+            return f"at most {limit('le')}"
+        case "too_short":
+            return f"at least {context['min_length']}"
+        case "too_long":
+            return f"at most {context['max_length']} of them"
+        case "string_too_short" | "string_too_long":
+            return "text of a sensible length"
+        case "string_type" if not isinstance(found, dict | list):
+            return "text (put it in quotes)"
+    return _EXPECTED.get(kind, "something else")

@@ -1,0 +1,51 @@
+"""The ledger: the durable record of what was seen and what was judged.
+
+`Ledger` writes it and `LedgerQueue` stands between it and the cadence; `verify`, `export_rows` and `what_if` read it,
+also while a daemon writes. docs/ledger.md describes the tables, the export and the chain for those who use them.
+"""
+
+from probe.ledger.errors import LedgerError, LedgerRefused, LedgerTooNew, LedgerUnwritable
+from probe.ledger.export import (
+    ATTEMPT_FIELDS,
+    CSV_FIELDS,
+    FORMAT_VERSION,
+    SECOND_FIELDS,
+    export_rows,
+    write_csv,
+    write_jsonl,
+)
+from probe.ledger.queue import LedgerQueue, LedgerQueueFull
+from probe.ledger.records import Batch, Commit
+from probe.ledger.recover import Recovery
+from probe.ledger.replay import Difference, what_if
+from probe.ledger.retention import CutReport
+from probe.ledger.store import Head
+from probe.ledger.verify import Anchor, Report, verify
+from probe.ledger.writer import Ledger
+
+__all__ = [
+    "ATTEMPT_FIELDS",
+    "CSV_FIELDS",
+    "FORMAT_VERSION",
+    "SECOND_FIELDS",
+    "Anchor",
+    "Batch",
+    "Commit",
+    "CutReport",
+    "Difference",
+    "Head",
+    "Ledger",
+    "LedgerError",
+    "LedgerQueue",
+    "LedgerQueueFull",
+    "LedgerRefused",
+    "LedgerTooNew",
+    "LedgerUnwritable",
+    "Recovery",
+    "Report",
+    "export_rows",
+    "verify",
+    "what_if",
+    "write_csv",
+    "write_jsonl",
+]

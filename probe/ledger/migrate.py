@@ -1,0 +1,60 @@
+"""Bring a ledger's tables to the version that this program knows."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from probe.ledger.errors import LedgerError, LedgerTooNew
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SCHEMA = "0001"
+KNOWN_SCHEMAS = frozenset({"0001"})
+
+
+def stored_schema(connection: Connection) -> str | None:
+    """Tell the version of a ledger's tables; None if there are none yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def check_schema(connection: Connection, name: str) -> None:
+    """Refuse to read tables of another version.
+
+    Raises:
+        LedgerTooNew: If a newer program wrote them.
+        LedgerError: If they are older, or there are none.
+    """
+    found = stored_schema(connection)
+    if found == SCHEMA:
+        return
+    if found is None:
+        raise LedgerError(f"{name}: this is not a ledger: it has no tables of sev1probe")
+    _refuse_newer(found, name)
+    raise LedgerError(f"{name}: the ledger has the older schema {found}; let the daemon open it once to bring it up")
+
+
+def upgrade(connection: Connection, name: str) -> None:
+    """Run the migrations that are missing, all in the caller's transaction."""
+    found = stored_schema(connection)
+    if found == SCHEMA:
+        return
+    if found is not None:
+        _refuse_newer(found, name)
+    # Imported here because it takes a tenth of a second, and is needed once in a ledger's life.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, SCHEMA)
+
+
+def _refuse_newer(found: str, name: str) -> None:
+    if found not in KNOWN_SCHEMAS:
+        raise LedgerTooNew(
+            f"{name}: the ledger has schema {found}, written by a newer sev1probe than this one, which knows {SCHEMA}: "
+            "install that version or a newer one"
+        )

@@ -1,0 +1,6 @@
+"""Run migrations on the connection that the ledger hands over, inside its transaction."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transactional_ddl=True)
+context.run_migrations()

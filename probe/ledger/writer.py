@@ -1,0 +1,97 @@
+"""The ledger as the runner sees it: asynchronous, with one thread that writes."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Self
+
+from probe import clock
+from probe.core.model import Terms
+from probe.ledger import recover as recovery
+from probe.ledger import retention
+from probe.ledger.records import Batch, Commit
+from probe.ledger.store import Head, Store
+from probe.ledger.thread import Worker
+
+CLOSE_TIMEOUT_S = 1.0
+CUT_ROWS_MAX = 5_000
+
+
+class Ledger:
+    """One ledger, written by this process alone.
+
+    All calls run in one thread of their own, in the order in which they were made.
+    """
+
+    def __init__(self, address: str, vantage: str, *, wall_us: Callable[[], int] = clock.wall_us) -> None:
+        self._store = Store(address, vantage, wall_us)
+        self._worker = Worker("ledger")
+
+    @property
+    def head(self) -> Head:
+        """Give the newest batch that is known to be kept."""
+        return self._store.head
+
+    @property
+    def name(self) -> str:
+        """Name the ledger as it may be shown: without a password."""
+        return self._store.address.name
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Connect, make or migrate the tables, read the head.
+
+        Raises:
+            LedgerTooNew: If a newer program wrote it.
+            LedgerUnwritable: If it cannot be opened for writing.
+        """
+        await self._worker.run(self._store.open)
+
+    async def append(self, batch: Batch) -> Commit:
+        """Keep a batch in one synced transaction.
+
+        After LedgerUnwritable append the very same object again: it is kept once, whatever the outcome was.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept.
+            LedgerRefused: If it contradicts what is kept (a second or an attempt twice).
+        """
+        return await self._worker.run(lambda: self._store.append(batch))
+
+    async def recover(self, terms: Mapping[str, Terms]) -> recovery.Recovery:
+        """Find the state of each configured target and compare the record with the rules; write nothing."""
+
+        def run() -> recovery.Recovery:
+            self._store.known_targets = tuple(terms)
+            with self._store.transaction() as connection:
+                return recovery.recover(connection, terms)
+
+        return await self._worker.run(run)
+
+    async def cut(
+        self,
+        now_second: int,
+        attempts_kept_s: float,
+        verdicts_kept_s: float,
+        rows_max: int = CUT_ROWS_MAX,
+    ) -> retention.CutReport:
+        """Take one small step of retention; call it between batches, again while it is not `finished`."""
+
+        def run() -> retention.CutReport:
+            targets = self._store.known_targets
+            return retention.cut(self._store, targets, now_second, attempts_kept_s, verdicts_kept_s, rows_max)
+
+        return await self._worker.run(run)
+
+    async def close(self) -> None:
+        """Let go of the database and end the thread; give up on a disk that hangs."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._worker.run(self._store.close)
+        self._worker.stop()

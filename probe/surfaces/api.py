@@ -1,0 +1,203 @@
+"""The API surface: one call of the provider's API, one outcome.
+
+An attempt is one POST. It never follows a redirect and never repeats a request, with one documented exception: when a
+kept connection turns out to be closed before any byte of a reply came (or the server answers 408 or 421 on it), the
+attempt goes on with one fresh connection at once, within the same deadline, and says so (`Connection.RENEWED`).
+"""
+
+import asyncio
+import ssl
+import zlib
+
+import aiodns
+import structlog
+
+from probe.clock import SECOND_US, Clock
+from probe.core.endings import fault_of
+from probe.core.model import Cause, Connection, Fault, Outcome, Phase, Surface, Ticket
+from probe.core.replies_api import (
+    RENEWING_ENDINGS,
+    RENEWING_STATUSES,
+    WITHOUT_REPLY,
+    ApiJudgement,
+    Ended,
+    Ending,
+    judge,
+    tidy,
+)
+from probe.settings import Api
+from probe.surfaces.dial import Dialer
+from probe.surfaces.http import Arrived, HttpConnection, NoReply, connect, exchange
+from probe.surfaces.pool import Pool
+from probe.surfaces.request import RequestTemplate, origin_of
+from probe.surfaces.watch import Trouble, Watch
+
+_log = structlog.get_logger(__name__)
+
+_ENDED_BY_PHASE = {
+    Phase.START: Ended.LATE_START,
+    Phase.LOOKUP: Ended.LOOKUP_SILENT,
+    Phase.CONNECT: Ended.CONNECT_SILENT,
+    Phase.TLS: Ended.TLS_SILENT,
+    Phase.REQUEST: Ended.SEND_STUCK,
+    Phase.FIRST_BYTE: Ended.REPLY_SILENT,
+    Phase.BODY: Ended.REPLY_SILENT,
+}
+
+
+class _Journey:
+    """How far one attempt has come."""
+
+    __slots__ = ("arrived", "connection", "unacknowledged_bytes", "watch")
+
+    def __init__(self) -> None:
+        self.watch = Watch()
+        self.arrived = Arrived()
+        self.connection = Connection.NONE
+        self.unacknowledged_bytes = 0
+
+
+class ApiSurface:
+    """Makes attempts at one target's API."""
+
+    def __init__(
+        self,
+        settings: Api,
+        *,
+        target: str,
+        vantage: str,
+        resolver: aiodns.DNSResolver,
+        clock: Clock,
+        tls: ssl.SSLContext | None,
+        in_flight_max: int,
+    ) -> None:
+        origin = origin_of(settings.base_url.rstrip("/") + settings.path, tls)
+        self._template = RequestTemplate(settings, origin, target=target, vantage=vantage)
+        self._dialer = Dialer(resolver, origin.host, origin.port, settings.family)
+        self._tls = tls if origin.is_tls else None
+        self._clock = clock
+        self._in_flight = 0
+        self._in_flight_max = in_flight_max
+        self._is_closed = False
+        self._pool: Pool[HttpConnection] | None = None
+        connections = settings.connections
+        if connections.mode == "kept":
+            self._pool = Pool(
+                age_max_s=connections.age_max_s,
+                uses_max=connections.uses_max,
+                fresh_every=connections.fresh_every,
+                retire=self._retire,
+                # A thousand targets that start together must not all be due for a fresh connection together.
+                stagger=zlib.crc32(f"api {target} {vantage}".encode()) % max(1, connections.fresh_every),
+            )
+
+    async def attempt(self, ticket: Ticket, deadline_us: int) -> Outcome:
+        """Make one attempt and say what came of it; raise nothing but CancelledError, at shutdown."""
+        started_us = self._clock.now_us()
+        journey = _Journey()
+        if self._in_flight >= self._in_flight_max:
+            return _outcome(ticket, started_us, journey, _own(Cause.CAPPED))
+        self._in_flight += 1
+        try:
+            judgement = await self._judgement(journey, ticket, deadline_us)
+        except Exception:  # noqa: BLE001  The one place where the unknown becomes a fault of ours.
+            _log.exception("an attempt failed within the program", target=ticket.target, surface=Surface.API)
+            judgement = _own(Cause.INTERNAL)
+        finally:
+            self._in_flight -= 1
+        return _outcome(ticket, started_us, journey, judgement)
+
+    def close(self) -> None:
+        """Drop all kept connections at once; those of attempts still under way go when the attempts end."""
+        self._is_closed = True
+        if self._pool is not None:
+            self._pool.close()
+
+    async def _judgement(self, journey: _Journey, ticket: Ticket, deadline_us: int) -> ApiJudgement:
+        remaining_s = (deadline_us - self._clock.monotonic_us()) / SECOND_US
+        try:
+            async with asyncio.timeout(remaining_s):
+                await self._travel(journey, self._template.render(ticket))
+        except TimeoutError:
+            if not journey.arrived.status:
+                return self._without_reply(_ended_at_deadline(journey))
+        except NoReply as error:
+            return self._without_reply(error.ended, error.text)
+        except Trouble as error:
+            reply = tidy(error.reply, self._template.secrets)
+            return ApiJudgement(fault_of(error.cause), error.cause, reply=reply)
+        return judge(journey.arrived.reply(), secrets=self._template.secrets)
+
+    def _without_reply(self, ended: Ended, text: str = "") -> ApiJudgement:
+        row = WITHOUT_REPLY[ended]
+        reply = tidy(f"{ended}: {text}" if text else ended, self._template.secrets)
+        return ApiJudgement(fault_of(row.cause), row.cause, reply=reply, maybe_accepted=row.maybe_accepted)
+
+    async def _travel(self, journey: _Journey, request: bytes) -> None:
+        kept = None if self._pool is None else self._pool.take()
+        if kept is not None:
+            journey.connection = Connection.KEPT
+            try:
+                await self._ride(kept, journey, request)
+                if journey.arrived.status not in RENEWING_STATUSES:
+                    return
+            except NoReply as error:
+                if error.ended not in RENEWING_ENDINGS:
+                    raise
+            journey.arrived = Arrived()
+        fresh = await connect(self._dialer, journey.watch, self._tls, journey.arrived)
+        journey.connection = Connection.FRESH if kept is None else Connection.RENEWED
+        await self._ride(fresh, journey, request)
+
+    async def _ride(self, connection: HttpConnection, journey: _Journey, request: bytes) -> None:
+        try:
+            await exchange(connection, request, journey.watch, journey.arrived)
+        except BaseException:
+            journey.unacknowledged_bytes = connection.unacknowledged_bytes()
+            connection.abort()
+            raise
+        if journey.arrived.ending is not Ending.WHOLE:
+            connection.abort()
+        elif self._pool is None or self._is_closed:
+            self._retire(connection)
+        else:
+            self._pool.give(connection)
+
+    def _retire(self, connection: HttpConnection) -> None:
+        if self._is_closed:
+            connection.abort()
+        else:
+            connection.close()
+
+
+def _ended_at_deadline(journey: _Journey) -> Ended:
+    if journey.watch.phase is Phase.FIRST_BYTE and journey.unacknowledged_bytes:
+        return Ended.SEND_UNACKNOWLEDGED
+    return _ENDED_BY_PHASE[journey.watch.phase]
+
+
+def _own(cause: Cause) -> ApiJudgement:
+    return ApiJudgement(Fault.SELF, cause)
+
+
+def _outcome(ticket: Ticket, started_us: int, journey: _Journey, judgement: ApiJudgement) -> Outcome:
+    duration_us, phases = journey.watch.stop()
+    return Outcome(
+        target=ticket.target,
+        surface=Surface.API,
+        second=ticket.second,
+        ordinal=ticket.ordinal,
+        started_us=started_us,
+        duration_us=duration_us,
+        fault=judgement.fault,
+        cause=judgement.cause,
+        phase=journey.watch.phase,
+        code=judgement.code,
+        enhanced_code=judgement.enhanced_code,
+        reply=judgement.reply,
+        message_id=ticket.message_id,
+        connection=journey.connection,
+        address=journey.arrived.address,
+        maybe_accepted=judgement.maybe_accepted,
+        phases=phases,
+    )

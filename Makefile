@@ -34,8 +34,8 @@ soak: $(installed) servers ## the long runs, hours rather than seconds
 	$(python) -m pytest -m soak -o faulthandler_exit_on_timeout=false
 
 schema: $(installed) ## write the JSON schema of the settings under config/
-	$(python) -m probe.settings > config/sev1probe.schema.json.new
-	@mv config/sev1probe.schema.json.new config/sev1probe.schema.json
+	$(python) -c 'from probe.settings import schema_text; print(schema_text(), end="")' > .make/schema.json
+	@mv .make/schema.json config/sev1probe.schema.json
 
 lock: ## pin the newest allowed libraries, with their hashes, into requirements/
 	@sh .ci/lock

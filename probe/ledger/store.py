@@ -92,10 +92,8 @@ class Store:
                     upgrade(connection, self.address.name)
                 with connection.begin():
                     self.head = stored_head(connection)
-                    self._rules_kept = {
-                        (row.target, row.id)
-                        for row in connection.execute(select(tables.rules.c.target, tables.rules.c.id))
-                    }
+                    known = connection.execute(select(tables.rules.c.target, tables.rules.c.id))
+                    self._rules_kept = {(row.target, row.id) for row in known}
             except BaseException:
                 connection.close()
                 raise

@@ -83,7 +83,7 @@ class Lane:
             else:
                 break
             self.open.popleft()
-            closed.append(Closed(step=step, state=self.state))
+            closed.append(Closed(step=step, state=self.state, terms=head.terms))
         return closed
 
     def attempt_tasks(self) -> set["asyncio.Task[None]"]:

@@ -67,10 +67,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """A Step and the state that it led to."""
+    """A Step, the state that it led to, and the terms that it was judged by."""
 
     step: Step
     state: engine.TargetState
+    terms: Terms
 
 
 class Sink(Protocol):
@@ -85,6 +86,10 @@ class Sink(Protocol):
         """Take what was closed, without waiting."""
         ...
 
-    def started(self, slot: Slot, lateness_us: int, in_flight: int) -> None:
+    def started(self, slot: Slot, lateness_us: int) -> None:
         """Hear of an attempt that starts."""
+        ...
+
+    def ended(self, slot: Slot) -> None:
+        """Hear of an attempt that ended, whatever it saw."""
         ...

@@ -74,9 +74,18 @@ class Runner:
         self._gap_reason = "the daemon was down"
         self.expected_second = 0
 
-    def replace(self, plan: Plan) -> None:
-        """Go over to another plan at the next second; open seconds are closed by the terms they were opened with."""
+    def replace(self, plan: Plan, states: Mapping[str, engine.TargetState]) -> None:
+        """Go over to another plan at the next second; open seconds are closed by the terms they were opened with.
+
+        `states` are those of targets that this run has not watched so far, as the ledger knows them.
+        """
         self._next_plan = plan
+        self._known_states |= {target: state for target, state in states.items() if target not in self._known_states}
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """Name the targets whose state this run knows."""
+        return frozenset(self._lanes.keys() | self._leaving.keys() | self._known_states.keys())
 
     @property
     def open_seconds(self) -> int:
@@ -160,7 +169,6 @@ class Runner:
         lateness_us = max(0, now_us - due_us)
         opened.pending += 1
         flight = self._flights[slot.target, slot.surface]
-        self._sink.started(slot, lateness_us, flight.in_flight)
         charge = self._plan.charges[slot.target, slot.surface]
         task = asyncio.create_task(self._fly(opened, slot, charge, flight, lateness_us))
         opened.tasks.add(task)
@@ -181,10 +189,12 @@ class Runner:
             if not await flight.enter():
                 outcome = not_made(ticket, started_us, Cause.CAPPED)
             else:
+                self._sink.started(slot, lateness_us)
                 try:
                     outcome = await charge.prober.attempt(ticket, deadline_us)
                 finally:
                     flight.leave()
+                    self._sink.ended(slot)
         except asyncio.CancelledError:
             outcome = not_made(ticket, started_us, Cause.STOPPED, self._clock.monotonic_us() - started_mono_us)
         except Exception:
@@ -265,7 +275,8 @@ class Runner:
             if close_at_us <= self._clock.now_us():
                 close_at_us += SECOND_US
             await self._clock.sleep_until(close_at_us)
-            await self._close_once()
+            if not self._sink.full:  # Nothing new is opened meanwhile, so what waits here stays bounded.
+                await self._close_once()
 
     async def _close_once(self, *, checkpoint: bool = False) -> None:
         self._cut_off_overdue()

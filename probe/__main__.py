@@ -1,0 +1,207 @@
+"""The command line of sev1probe; thin: every command's work stands in `probe.commands`."""
+
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probe.version import VERSION
+
+EPILOG = (
+    "Exit codes: 0 done, and all is well; 1 done, and the answer is bad news (an attempt failed, a Critical Issue is "
+    "open, the chain is broken); 2 the command line or a file is wrong; 3 something needed is not there (the daemon, "
+    "the ledger, a port)."
+)
+
+app = typer.Typer(
+    name="sev1probe",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help=(
+        "Prove, second by second, whether an e-mail provider was Unavailable by the words of its contract: one real "
+        "API call and one real SMTP injection every second, judged, recorded, and a Critical Issue when it lasts."
+    ),
+    epilog=EPILOG,
+)
+ledger_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Check the durable record, or take evidence out of it."
+)
+app.add_typer(ledger_app, name="ledger")
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The settings, one YAML file.", metavar="FILE")]
+LedgerAddress = Annotated[
+    str | None, typer.Argument(help="The ledger: a file, or an SQLAlchemy URL.", metavar="LEDGER", show_default=False)
+]
+LedgerConfig = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Take the ledger's place from these settings.", metavar="FILE")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+class ExportFormat(StrEnum):
+    """How evidence is written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sev1probe {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Take the options that go before any command."""
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Probe until SIGTERM: the daemon.
+
+    SIGTERM or SIGINT ends it within 5 s or the attempts' deadline, whichever is shorter, with the last closed second in
+    the ledger. SIGHUP reads the settings again; a wrong file changes nothing and is said loudly.
+    """
+    from probe.commands.run import run as command
+
+    command(config)
+
+
+@app.command(name="check-config")
+def check_config(
+    file: Annotated[Path, typer.Argument(help="The settings to check.", metavar="FILE")],
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the effective settings, defaults included, secrets redacted.")
+    ] = False,
+) -> None:
+    """Say all that is wrong with a settings file at once: file, line, field, what was found, what is expected."""
+    from probe.commands.settings import check_config as command
+
+    command(file, show=show)
+
+
+@app.command()
+def once(
+    config: Config,
+    target: Annotated[str | None, typer.Option(help="Only this target.", metavar="NAME")] = None,
+) -> None:
+    """Make one attempt on every surface and control now, and show it phase by phase. Run this first.
+
+    It sends real messages, and shows whether credentials, sending domain and routes are right.
+    """
+    from probe.commands.once import once as command
+
+    command(config, target)
+
+
+@app.command()
+def status(
+    url: Annotated[
+        str, typer.Option(help="The daemon's listener.", metavar="URL", show_default=True)
+    ] = "http://127.0.0.1:9747",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Take the listener's place from here.", metavar="FILE")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a running daemon sees now."""
+    from probe.commands.status import listener_url
+    from probe.commands.status import status as command
+
+    command(url if config is None else listener_url(config), as_json=as_json)
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[
+        Path | None,
+        typer.Argument(help="What fails when, one YAML file; without it nothing fails.", show_default=False),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    api_port: Annotated[int, typer.Option(help="The API's port; 0 takes a free one.", min=0, max=65535)] = 8443,
+    smtp_port: Annotated[int, typer.Option(help="The SMTP port; 0 takes a free one.", min=0, max=65535)] = 2587,
+    directory: Annotated[
+        Path | None,
+        typer.Option(help="Where the throw-away CA and key go; a new temporary folder if not given.", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Be a provider on loopback that fails as a scenario says, to drill your on-call.
+
+    docs/simulate.md describes the scenario file; config/scenario.example.yaml is one.
+    """
+    from probe.commands.simulate import simulate as command
+
+    command(scenario, host, api_port, smtp_port, directory or Path(tempfile.mkdtemp(prefix="sev1probe-simulate-")))
+
+
+@app.command()
+def demo() -> None:
+    """Watch the whole job in about two minutes: a simulated provider, a scripted outage, a Critical Issue."""
+    from probe.commands.demo import demo as command
+
+    command()
+
+
+@ledger_app.command()
+def verify(
+    ledger: LedgerAddress = None,
+    config: LedgerConfig = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(help="A head that you kept elsewhere: the chain must still contain it.", metavar="NUMBER:DIGEST"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Walk the hash chain and name the first altered, missing, added or reordered record.
+
+    Works while a daemon writes.
+    """
+    from probe.commands.ledger import ledger_of
+    from probe.commands.ledger import verify as command
+
+    command(ledger_of(ledger, config), anchor, as_json=as_json)
+
+
+@ledger_app.command()
+def export(
+    ledger: LedgerAddress = None,
+    config: LedgerConfig = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", help="The first second: ISO 8601 with a zone, Unix, or ago (2h).", metavar="TIME"),
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last second, likewise.", metavar="TIME")] = None,
+    target: Annotated[str | None, typer.Option(help="Only this target.", metavar="NAME")] = None,
+    file_format: Annotated[ExportFormat, typer.Option("--format", help="How to write it.")] = ExportFormat.JSONL,
+    to: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; standard output if not given.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Write seconds and attempts as evidence; docs/ledger.md describes the fields."""
+    from probe.commands.ledger import export as command
+    from probe.commands.ledger import ledger_of
+
+    command(ledger_of(ledger, config), first, last, target, file_format, to)
+
+
+def main() -> None:
+    """Run the command line."""
+    if not __debug__:
+        # The rules state what they rely on as assertions; without them a broken rule would be recorded as evidence.
+        sys.exit("sev1probe does not run under python -O: its assertions guard the evidence. Start it without -O.")
+    app()
+
+
+if __name__ == "__main__":
+    main()

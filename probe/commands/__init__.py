@@ -1,0 +1,1 @@
+"""What each command does. The words of the command line itself stand in `probe.__main__`."""

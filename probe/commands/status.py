@@ -1,0 +1,142 @@
+"""`status`: what a running daemon sees now, through its listener."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from probe.commands.settings import loaded
+from probe.commands.terminal import Exit, fail, out, write
+
+TIMEOUT_S = 5.0
+STRIP_SECONDS = 60
+
+# The letters of the status body's `recent`, as cells of a strip.
+CELLS: Mapping[str, tuple[str, str]] = {
+    "A": ("▁", "green"),
+    "U": ("█", "bold red"),
+    "u": ("▓", "bold red"),
+    "I": ("?", "yellow"),
+    "-": ("·", "dim"),
+}
+LEGEND = "▁ available  █ unavailable  ▓ unavailable (corroborated)  ? inconclusive  · unobserved"
+
+
+class Unreachable(Exception):
+    """The listener did not answer; str() is a sentence."""
+
+
+def listener_url(path: Path) -> str:
+    """Return the listener's address by a settings file."""
+    listener = loaded(path).settings.listener
+    host = f"[{listener.host}]" if ":" in listener.host else listener.host
+    return f"http://{host}:{listener.port}"
+
+
+def fetch(url: str) -> dict[str, Any]:
+    """Return the status body of the daemon that listens there; raises Unreachable."""
+    # Without any proxy: the listener is on loopback or on our own network.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url.rstrip('/')}/api/v1/status", timeout=TIMEOUT_S) as reply:
+            body = json.loads(reply.read())
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise Unreachable(f"No daemon answers at {url}: {reason}.") from error
+    if not isinstance(body, dict) or "targets" not in body:
+        raise Unreachable(f"What answers at {url} is not sev1probe.")
+    return body
+
+
+def status(url: str, *, as_json: bool) -> None:
+    """Show what the daemon sees; NO if a Critical Issue is open or the daemon is in trouble."""
+    try:
+        body = fetch(url)
+    except Unreachable as error:
+        fail(f"{error} Is it running, and does --url or --config name its listener?", Exit.CANNOT)
+    if as_json:
+        write(json.dumps(body, indent=2))
+    else:
+        out.print(picture(body))
+    trouble = body["ledger"]["trouble"] or body["settings"]["trouble"]
+    bad = trouble or any(target["critical_issue"] for target in body["targets"])
+    raise SystemExit(Exit.NO if bad else Exit.OK)
+
+
+def picture(body: Mapping[str, Any]) -> Group:
+    """Draw the status for people."""
+    ledger = body["ledger"]
+    head = Text(f"vantage {body['vantage']}, version {body['version']}, up since {body['started']}", style="dim")
+    record = Text(f"ledger: batch {ledger['head_sequence']}, head {ledger['head_digest'][:16]}", style="dim")
+    parts: list[Any] = [head, record]
+    if ledger["trouble"]:
+        parts.append(Text(f"THE LEDGER CAN'T BE WRITTEN: {ledger['trouble']}", style="bold red"))
+    if body["settings"]["trouble"]:
+        parts.append(Text(f"OLD SETTINGS ARE KEPT: {body['settings']['trouble']}", style="bold red"))
+    parts += [part for target in body["targets"] for part in _target(target)]
+    parts += [_control(name, seen) for name, seen in body["controls"].items()]
+    parts.append(Text(LEGEND, style="dim"))
+    return Group(*parts)
+
+
+def _target(target: Mapping[str, Any]) -> list[Any]:
+    issue = target["critical_issue"]
+    title = Text(f"\n{target['target']}: ", style="bold") + Text(target["verdict"], style=_style(target["verdict"]))
+    if issue is not None:
+        title += Text(f"   CRITICAL ISSUE {issue['issue']} open since {issue['since']}", style="bold white on red")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("surface")
+    table.add_column(f"last {STRIP_SECONDS} s, newest right")
+    for name in ("available", "unavailable", "inconclusive", "unobserved", "run"):
+        table.add_column(name, justify="right")
+    for surface, seen in target["surfaces"].items():
+        totals = seen["totals"]
+        table.add_row(
+            surface,
+            strip(seen["recent"]),
+            f"{totals['available_seconds']:,}",
+            f"{totals['unavailable_seconds']:,}",
+            f"{totals['inconclusive_seconds']:,}",
+            f"{totals['unobserved_seconds']:,}",
+            f"{totals['unavailable_run_seconds']:,}",
+        )
+    failures = [
+        Text(f"  {surface}: last failure {failure_line(seen['last_failure'])}", style="yellow")
+        for surface, seen in target["surfaces"].items()
+        if seen["last_failure"]
+    ]
+    return [title, table, *failures]
+
+
+def strip(recent: str, seconds: int = STRIP_SECONDS) -> Text:
+    """Draw the last seconds of one surface, a cell each, newest right."""
+    text = Text()
+    for letter in recent[-seconds:].rjust(seconds):
+        cell, style = CELLS.get(letter, (" ", ""))
+        text.append(cell, style)
+    return text
+
+
+def failure_line(failure: Mapping[str, Any]) -> str:
+    """Say in one line what a failed attempt saw."""
+    status = " ".join(str(part) for part in (failure["code"] or "", failure["enhanced_code"], failure["reply"]) if part)
+    line = f"{failure['time']} {failure['fault']}/{failure['cause']} in phase {failure['phase']}"
+    return f"{line}: {status}" if status else line
+
+
+def _style(verdict: str) -> str:
+    return {"available": "green", "unavailable": "bold red", "inconclusive": "yellow"}.get(verdict, "dim")
+
+
+def _control(name: str, seen: Mapping[str, Any] | None) -> Text:
+    if seen is None:
+        return Text(f"control {name}: not tried yet", style="dim")
+    return Text(f"control {name}: ") + (
+        Text("works", style="green") if seen["worked"] else Text(f"fails ({seen['cause']})", style="red")
+    )

@@ -1,0 +1,196 @@
+"""From closed seconds to what people and programs see, and never before the ledger has them.
+
+A second is told once: when its batch is kept, or, while the ledger is in trouble, at once and with the words "not yet
+recorded" (an outage of our disk must not keep the Severity 1 line from being called).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from probe.core.engine import TargetState
+from probe.core.model import ControlOutcome, IssueEvent, IssueTurn, Terms
+from probe.core.schedule import Slot
+from probe.ledger import Batch, Commit, LedgerQueue
+from probe.metrics import Metrics
+from probe.plan import Closed
+from probe.times import utc
+from probe.view import View
+
+log = structlog.get_logger("teller")
+
+# Seconds told between two turns of the event loop, so that telling holds up no attempt by over a millisecond or so.
+TOLD_PER_TURN = 16
+
+
+class Teller:
+    """Hands closed seconds to the ledger, and tells them to the metrics, the view and the log once they are kept."""
+
+    def __init__(self, *, metrics: Metrics, view: View) -> None:
+        self._metrics = metrics
+        self._view = view
+        self._queue: LedgerQueue | None = None
+        self._records_max = 0
+        self._offered: deque[tuple[Closed, bool]] = deque()  # with whether it was told before it was kept
+        self._to_tell: deque[tuple[Closed, bool]] = deque()
+        self._controls: deque[ControlOutcome] = deque()
+        self._something = asyncio.Event()
+        self._in_trouble = False
+
+    def attach(self, queue: LedgerQueue, records_max: int) -> None:
+        """Name the queue that closed seconds go to; it calls `kept`, `in_trouble` and `recovered` in turn."""
+        self._queue = queue
+        self._records_max = records_max
+
+    @property
+    def full(self) -> bool:
+        """Say that the ledger's queue can take no more."""
+        assert self._queue is not None
+        return self._queue.full
+
+    @property
+    def unrecorded_seconds(self) -> int:
+        """Count the seconds that were told, or wait to be, and that the ledger does not have."""
+        return len(self._offered)
+
+    def offer(self, closed: Sequence[Closed], controls: Sequence[ControlOutcome], checkpoint: bool) -> None:
+        """Pass closed seconds on to the ledger, without waiting."""
+        assert self._queue is not None
+        for entry in closed:
+            self._offered.append((entry, self._in_trouble))
+            if self._in_trouble:
+                self._tell_soon(entry, recorded=False)
+        self._controls.extend(controls)
+        first, *others = _by_terms(closed)
+        self._queue.offer(_batch(first, controls, checkpoint))
+        for entries in others:
+            self._queue.offer(_batch(entries, (), checkpoint))
+        self._show_ledger()
+
+    def started(self, slot: Slot, lateness_us: int) -> None:
+        """Count an attempt that starts."""
+        self._metrics.attempt_started(slot.target, slot.surface, lateness_us)
+
+    def ended(self, slot: Slot) -> None:
+        """Count an attempt that ended."""
+        self._metrics.attempt_ended(slot.target, slot.surface)
+
+    # What the ledger's queue says.
+
+    def kept(self, batch: Batch, commit: Commit) -> None:
+        """Hear that a batch is in the ledger: what it holds may be told now."""
+        self._metrics.observe_commit(commit.duration_us, sequence=commit.seq, digest=commit.digest)
+        self._view.chain = (commit.seq, commit.digest)
+        for _ in batch.steps:
+            entry, told = self._offered.popleft()
+            if not told:
+                self._tell_soon(entry, recorded=True)
+        for _ in batch.controls:
+            outcome = self._controls.popleft()
+            self._metrics.observe_controls((outcome,))
+            self._view.observe_control(outcome)
+        self._show_ledger()
+
+    def in_trouble(self, reason: str, waiting_records: int) -> None:
+        """Hear that the ledger can't be written: tell what waits, and say that it is not recorded yet."""
+        log.error("ledger.unwritable", reason=reason, records_waiting=waiting_records, probing="goes on")
+        self._view.ledger_trouble = reason
+        if not self._in_trouble:
+            self._in_trouble = True
+            for place, (entry, told) in enumerate(self._offered):
+                if not told:
+                    self._offered[place] = (entry, True)
+                    self._tell_soon(entry, recorded=False)
+        self._show_ledger()
+
+    def recovered(self) -> None:
+        """Hear that the ledger can be written again."""
+        self._in_trouble = False
+        self._view.ledger_trouble = ""
+        log.warning("ledger.writable_again", recorded="everything that waited")
+        self._show_ledger()
+
+    # Telling.
+
+    async def tell_forever(self) -> None:
+        """Tell what may be told, in small portions between the attempts."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            while self._to_tell:
+                for _ in range(min(TOLD_PER_TURN, len(self._to_tell))):
+                    self._tell(*self._to_tell.popleft())
+                await asyncio.sleep(0)
+
+    def tell_rest(self) -> None:
+        """Tell everything that may be told, at once; for the end."""
+        while self._to_tell:
+            self._tell(*self._to_tell.popleft())
+
+    def _tell_soon(self, entry: Closed, *, recorded: bool) -> None:
+        self._to_tell.append((entry, recorded))
+        self._something.set()
+
+    def _tell(self, entry: Closed, recorded: bool) -> None:
+        self._metrics.observe_step(entry.step, entry.state)
+        self._view.observe(entry.step, entry.state)
+        for event in entry.step.events:
+            _say_turn(event, entry.state, recorded)
+        if entry.step.reason:
+            log.warning(
+                "seconds.unobserved",
+                target=entry.step.target,
+                since=utc(entry.step.second),
+                seconds=entry.step.seconds,
+                reason=entry.step.reason,
+            )
+
+    def _show_ledger(self) -> None:
+        assert self._queue is not None
+        self._metrics.set_ledger(
+            writable=not self._in_trouble,
+            queue_records=self._queue.records,
+            queue_records_max=self._records_max,
+            unrecorded_seconds=self.unrecorded_seconds,
+        )
+
+
+def _by_terms(closed: Sequence[Closed]) -> list[list[Closed]]:
+    """Part what was closed so that within each part a target has one set of terms; a reload changes them in between."""
+    parts: list[list[Closed]] = [[]]
+    terms: dict[str, Terms] = {}
+    for entry in closed:
+        if terms.setdefault(entry.step.target, entry.terms) != entry.terms:
+            parts.append([])
+            terms = {entry.step.target: entry.terms}
+        parts[-1].append(entry)
+    return parts
+
+
+def _batch(entries: Sequence[Closed], controls: Sequence[ControlOutcome], checkpoint: bool) -> Batch:
+    states = {entry.step.target: entry.state for entry in entries} if checkpoint else {}
+    return Batch(
+        steps=tuple([entry.step for entry in entries]),
+        controls=tuple(controls),
+        terms={entry.step.target: entry.terms for entry in entries},
+        states=tuple(states.values()),
+    )
+
+
+def _say_turn(event: IssueEvent, state: TargetState, recorded: bool) -> None:
+    """Write the one line that a turn of a Critical Issue gets."""
+    record = "kept in the ledger" if recorded else "NOT YET RECORDED: the ledger can't be written"
+    facts = {
+        "target": event.target,
+        "issue": event.issue,
+        "since": utc(event.since_second),
+        "noticed": utc(event.noticed_second),
+        "record": record,
+    }
+    if event.turn is IssueTurn.OPENED:
+        runs = {str(surface): tally.run_seconds for surface, tally in state.tallies}
+        log.critical("critical_issue.opened", **facts, unavailable_run_seconds=runs, do="call the Severity 1 line")
+    else:
+        log.warning("critical_issue.restored", **facts, do="agree with the provider on the resolution")

@@ -1,0 +1,211 @@
+"""What the daemon shows of itself: the body of `/api/v1/status`, built from told seconds only."""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from probe.core.engine import Tally, TargetState
+from probe.core.model import (
+    Basis,
+    ControlOutcome,
+    Fault,
+    IssueEvent,
+    IssueTurn,
+    Outcome,
+    Step,
+    Surface,
+    Terms,
+    Verdict,
+)
+from probe.times import utc
+
+STATUS_VERSION = 1
+RECENT_SECONDS_MAX = 120
+ISSUES_SHOWN_MAX = 20
+
+# One letter a second, oldest first; lower case where the verdict needed a control's word.
+LETTERS: Mapping[Verdict, str] = {
+    Verdict.AVAILABLE: "A",
+    Verdict.UNAVAILABLE: "U",
+    Verdict.INCONCLUSIVE: "I",
+    Verdict.UNOBSERVED: "-",
+}
+
+
+@dataclass(slots=True)
+class SurfaceView:
+    """What is shown of one surface."""
+
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_SECONDS_MAX))
+    verdict: Verdict = Verdict.UNOBSERVED
+    basis: Basis = Basis.NONE
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    last_failure: Outcome | None = None
+
+
+@dataclass(slots=True)
+class TargetView:
+    """What is shown of one target."""
+
+    terms: Terms
+    surfaces: dict[Surface, SurfaceView]
+    verdict: Verdict = Verdict.UNOBSERVED
+    state: TargetState | None = None
+    turns: deque[IssueEvent] = field(default_factory=lambda: deque(maxlen=ISSUES_SHOWN_MAX))
+
+
+class View:
+    """The daemon's picture of itself."""
+
+    def __init__(self, *, version: str, vantage: str, started_second: int) -> None:
+        self._version = version
+        self._vantage = vantage
+        self._started_second = started_second
+        self._targets: dict[str, TargetView] = {}
+        self._controls: dict[str, ControlOutcome | None] = {}
+        self.chain: tuple[int, str] = (0, "")
+        self.ledger_trouble = ""
+        self.settings_trouble = ""
+
+    def configure(self, vantage: str, terms: Mapping[str, Terms], controls: Iterable[str]) -> None:
+        """Show these targets and controls and no others; what is known of them stays."""
+        self._vantage = vantage
+        known = self._targets
+        self._targets = {}
+        for name, agreed in terms.items():
+            old = known.get(name) or TargetView(terms=agreed, surfaces={})
+            surfaces = {surface: old.surfaces.get(surface, SurfaceView()) for surface in agreed.surfaces}
+            self._targets[name] = TargetView(
+                terms=agreed, surfaces=surfaces, verdict=old.verdict, state=old.state, turns=old.turns
+            )
+        self._controls = {name: self._controls.get(name) for name in controls}
+
+    def recover(self, state: TargetState) -> None:
+        """Take over what the ledger knew of a target."""
+        target = self._targets.get(state.target)
+        if target is not None:
+            target.state = state
+            if state.open_issue is not None:
+                target.turns.append(state.open_issue)
+
+    def observe(self, step: Step, state: TargetState) -> None:
+        """Take in a told second."""
+        target = self._targets.get(step.target)
+        if target is None:
+            return
+        target.state, target.verdict = state, step.verdict
+        target.turns.extend(step.events)
+        for judgement in step.judgements:
+            surface = target.surfaces.get(judgement.surface)
+            if surface is None:
+                continue
+            surface.verdict, surface.basis = judgement.verdict, judgement.basis
+            letter = LETTERS[judgement.verdict]
+            shown = letter.lower() if judgement.basis is Basis.CORROBORATED else letter
+            surface.recent.extend(shown * min(step.seconds, RECENT_SECONDS_MAX))
+        for outcome in step.outcomes:
+            if outcome.fault is not Fault.NONE and outcome.surface in target.surfaces:
+                surface = target.surfaces[outcome.surface]
+                surface.failures[outcome.fault, outcome.cause] += 1
+                surface.last_failure = outcome
+
+    def observe_control(self, outcome: ControlOutcome) -> None:
+        """Take in a control's outcome that is in the ledger."""
+        if outcome.control in self._controls:
+            self._controls[outcome.control] = outcome
+
+    def status(self) -> dict[str, Any]:
+        """Give the body of `/api/v1/status`; docs/status.md describes each field."""
+        return {
+            "v": STATUS_VERSION,
+            "version": self._version,
+            "vantage": self._vantage,
+            "started": utc(self._started_second),
+            "settings": {"trouble": self.settings_trouble},
+            "ledger": {"trouble": self.ledger_trouble, "head_sequence": self.chain[0], "head_digest": self.chain[1]},
+            "controls": {name: _control(outcome) for name, outcome in self._controls.items()},
+            "targets": [_target(name, target) for name, target in self._targets.items()],
+        }
+
+
+def _target(name: str, target: TargetView) -> dict[str, Any]:
+    state, persistence = target.state, target.terms.persistence
+    issue = state.open_issue if state is not None else None
+    return {
+        "target": name,
+        "verdict": target.verdict,
+        "last_second": state.next_second - 1 if state is not None else 0,
+        "profile": target.terms.profile,
+        "persistence": {
+            "unavailable_seconds": persistence.unavailable_seconds,
+            "window_seconds": persistence.window_seconds,
+            "recovery_seconds": persistence.recovery_seconds,
+        },
+        "critical_issue": None if issue is None else _turn(issue),
+        "turns": [_turn(event) for event in target.turns],
+        "totals": _tally(state.whole) if state is not None else None,
+        "surfaces": {
+            surface: _surface(view, state.tally(surface) if state is not None else Tally())
+            for surface, view in target.surfaces.items()
+        },
+    }
+
+
+def _turn(event: IssueEvent) -> dict[str, Any]:
+    return {
+        "issue": event.issue,
+        "turn": event.turn,
+        "since": utc(event.since_second),
+        "since_second": event.since_second,
+        "noticed": utc(event.noticed_second),
+        "noticed_second": event.noticed_second,
+        "state": "open" if event.turn is IssueTurn.OPENED else "service restored",
+    }
+
+
+def _surface(view: SurfaceView, tally: Tally) -> dict[str, Any]:
+    return {
+        "verdict": view.verdict,
+        "basis": view.basis,
+        "recent": "".join(view.recent),
+        "totals": _tally(tally),
+        "failures": [
+            {"fault": fault, "cause": cause, "attempts": attempts}
+            for (fault, cause), attempts in view.failures.most_common()
+        ],
+        "last_failure": None if view.last_failure is None else _failure(view.last_failure),
+    }
+
+
+def _tally(tally: Tally) -> dict[str, int]:
+    return {
+        "available_seconds": tally.available_seconds,
+        "unavailable_seconds": tally.unavailable_seconds,
+        "unavailable_literal_seconds": tally.literal_seconds,
+        "unavailable_corroborated_seconds": tally.corroborated_seconds,
+        "inconclusive_seconds": tally.inconclusive_seconds,
+        "unobserved_seconds": tally.unobserved_seconds,
+        "unavailable_run_seconds": tally.run_seconds,
+    }
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "second": outcome.second,
+        "time": utc(outcome.second),
+        "fault": outcome.fault,
+        "cause": outcome.cause,
+        "phase": outcome.phase,
+        "code": outcome.code,
+        "enhanced_code": outcome.enhanced_code,
+        "reply": outcome.reply,
+        "message_id": outcome.message_id,
+        "connection": outcome.connection,
+    }
+
+
+def _control(outcome: ControlOutcome | None) -> dict[str, Any] | None:
+    if outcome is None:
+        return None
+    return {"second": outcome.second, "worked": outcome.worked, "cause": outcome.cause}

@@ -97,9 +97,7 @@ def http_page(
     status: int, body: bytes, *, headers: tuple[tuple[str, str], ...] = (), close: bool = False
 ) -> tuple[bytes, bytes]:
     """Return an HTML reply of the openresty front."""
-    return http_reply(
-        status, body, content_type="text/html", server="openresty/1.9.15.1", headers=headers, close=close
-    )
+    return http_reply(status, body, content_type="text/html", server="openresty/1.9.15.1", headers=headers, close=close)
 
 
 def json_object(data: bytes) -> dict[str, Any] | None:

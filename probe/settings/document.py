@@ -85,7 +85,8 @@ def _harmless(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "the text ends or turns where it should not"
     if problem.startswith("but found another document"):
         return "a second document begins here; keep one"
-    return re.sub(r"'(?!<).{2,}'", "(not shown)", problem, flags=re.DOTALL)
+    rest = re.sub(r"'(<[^']*>|[^'\w]{1,3}|\\\w|.)'", "", problem)
+    return re.sub(r"['\"].*['\"]", "(not shown)", problem, flags=re.DOTALL) if re.search("['\"]", rest) else problem
 
 
 def _check_size(text: str, file: str, loader: Any) -> None:

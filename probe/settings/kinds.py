@@ -7,7 +7,6 @@ only there are relative paths moved to the file's folder.
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,10 +22,13 @@ PLACEHOLDERS = ("message_id", "target", "vantage", "second", "ordinal")
 PLACEHOLDER_PATTERN = re.compile(r"(?<!\{)\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")  # {{name}} is the provider's own syntax
 REDACTED = "<redacted>"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+WORD_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,62}[A-Za-z0-9])?$"
 VANTAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$"
 ADDRESS_LENGTH_MAX = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
 HEADER_VALUE_MAX = 8_000
 BODY_DEPTH_MAX = 20
+BODY_NUMBER_MAX = 2**63  # beyond this, readers of JSON disagree
+PLAIN_NUMBER_MAX = 10**9  # the largest number of seconds that a mend is worked out for
 
 _HOST = re.compile(r"(?=.{1,253}\.?$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+", re.ASCII)
 _ADDRESS = re.compile(
@@ -69,8 +71,8 @@ def _duration(value: object, info: ValidationInfo) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise refuse("a duration such as 250ms, 10s, 5m or 1h30m")
     if info.context is not None:
-        mend = f"write {value}s" if isinstance(value, int) else f"write {format_duration(value)}" if value > 0 else ""
-        raise refuse("a duration with its unit" + (f": {mend}" if mend else " such as 10s"))
+        mend = f": write {format_duration(value)}" if 0 < value <= PLAIN_NUMBER_MAX else " such as 10s"
+        raise refuse("a duration with its unit" + mend)
     return value
 
 
@@ -204,31 +206,21 @@ def _authorization(value: str) -> str:
     return value
 
 
+def _header_name(name: str) -> str:
+    if _TOKEN.fullmatch(name) is None:
+        raise refuse("a header name of letters, digits and hyphens", found="other characters in the name")
+    return name
+
+
 def _header_value(value: object) -> object:
     if not isinstance(value, str | SecretStr):
         raise refuse("text (put it in quotes), or a secret from a file, env or credential")
-    return value
-
-
-def _headers(headers: Mapping[str, str | SecretStr]) -> Mapping[str, str | SecretStr]:
-    for name, value in headers.items():
-        if _TOKEN.fullmatch(name) is None:
-            raise refuse("header names made of letters, digits and hyphens", found="a name with other characters")
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text) or len(text) > HEADER_VALUE_MAX:
-            expected = f"one line of at most {HEADER_VALUE_MAX} characters, without line breaks or control characters"
-            raise refuse(expected, found="a value that is not (not shown)", field=name)
-        if isinstance(value, str):
-            _headers_placeholders(name, value)
-    return headers
-
-
-def _headers_placeholders(name: str, value: str) -> None:
-    try:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if re.search(r"[^\t -~]", text) or len(text) > HEADER_VALUE_MAX:
+        raise refuse(f"one line of at most {HEADER_VALUE_MAX} printable ASCII characters")
+    if isinstance(value, str):
         check_placeholders(value)
-    except PydanticCustomError as error:
-        context: dict[str, Any] = error.context or {}
-        raise refuse(context["expected"], found=context["found_text"], field=name) from None
+    return value
 
 
 def _body(value: Any, depth: int = 0) -> Any:
@@ -247,6 +239,8 @@ def _body(value: Any, depth: int = 0) -> Any:
                 _body(item, depth + 1)
         case float() if value - value != 0:  # infinity or not a number
             raise refuse("a JSON body", found="a number that JSON cannot write (infinity or not a number)")
+        case int() if abs(value) > BODY_NUMBER_MAX:
+            raise refuse("a JSON body, with numbers of at most 64 bits", found="a larger number")
         case None | bool() | int() | float():
             pass
         case _:
@@ -283,7 +277,7 @@ SECRET_SCHEMA: dict[str, Any] = {
 _redacted = PlainSerializer(lambda _: REDACTED, return_type=str, when_used="json")
 Secret = Annotated[SecretStr, _redacted, WithJsonSchema(SECRET_SCHEMA)]
 HeaderValue = Annotated[str | Secret, BeforeValidator(_header_value)]
-Headers = Annotated[dict[str, HeaderValue], AfterValidator(_headers)]
+Headers = dict[Annotated[str, AfterValidator(_header_name)], HeaderValue]
 LedgerUrl = Annotated[
     str,
     BeforeValidator(_ledger_url),

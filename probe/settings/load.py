@@ -55,7 +55,11 @@ def _complete(data: dict[str, Any], findings: Findings, vault: Vault) -> None:
     ledger = data.get("ledger")
     if isinstance(ledger, dict) and isinstance(ledger.get("url"), dict):
         ledger["url"] = vault.read(ledger["url"], ("ledger", "url")).get_secret_value()
-    elif isinstance(ledger, dict) and isinstance(ledger.get("url"), str) and REDACTED in redact_url(ledger["url"]):
+    elif (
+        isinstance(ledger, dict)
+        and isinstance(ledger.get("url"), str)
+        and f"://{REDACTED}@" in redact_url(ledger["url"])
+    ):
         findings.warn(("ledger", "url"), "a login may stand in this URL; read it from {file: PATH} instead")
 
 

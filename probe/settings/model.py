@@ -60,6 +60,8 @@ class PersistenceTerms(Frozen):
 def _percent(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise refuse("a percentage such as 99.99")
+    if isinstance(value, int | float) and abs(value) > 1_000_000:
+        raise refuse("at most 100")
     return value
 
 

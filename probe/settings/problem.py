@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from probe.settings.kinds import redact_url
 
 FOUND_LENGTH_MAX = 60
+NUMBER_SHOWN_MAX = 10**18  # beyond some length Python refuses to write a number out
 
 Path = tuple[str | int, ...]  # a field's place, such as ("targets", 0, "smtp", "port")
 
@@ -104,7 +105,9 @@ def describe(value: object, path: Path) -> str:
         case dict():
             return "a mapping"
         case list() | tuple():
-            return "a list"
+            return "a list" if value else "an empty list"
+        case int() if abs(value) > NUMBER_SHOWN_MAX:
+            return "a very large number"
     if is_secret(path):
         return "a value (not shown)"
     if isinstance(value, str):

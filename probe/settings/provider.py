@@ -5,6 +5,7 @@ A profile is a YAML file under profiles/. `needs` names the words that it must b
 they would stand in the settings file, with {tenant} and the like in them. What the settings file says itself wins.
 """
 
+from copy import deepcopy
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, SecretStr, ValidationError
 
-from probe.settings.kinds import MailAddress
+from probe.settings.kinds import WORD_PATTERN, MailAddress
 from probe.settings.problem import Findings, Path, describe, field_name
 from probe.settings.report import report
 from probe.settings.secret import UNREAD, Vault, read_secrets
@@ -32,7 +33,7 @@ _STAND_INS = {
     "surfaces": ("api", "smtp"),
 }
 
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,62}[A-Za-z0-9])?$")]
+Word = Annotated[str, Field(pattern=WORD_PATTERN)]
 
 
 class Choice(Frozen):
@@ -48,14 +49,15 @@ class Choice(Frozen):
 
 
 @cache
-def _profile_text(name: str) -> str:
-    return resources.files("probe.settings").joinpath("profiles", f"{name}.yaml").read_text(encoding="utf-8")
+def _profile(name: str) -> dict[str, Any]:
+    text = resources.files("probe.settings").joinpath("profiles", f"{name}.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.safe_load(text)
+    return data
 
 
 def profile(name: str) -> dict[str, Any]:
-    """Read a packaged profile anew, so that the caller may change it."""
-    data: dict[str, Any] = yaml.safe_load(_profile_text(name))
-    return data
+    """Read a packaged profile; a copy that the caller may change."""
+    return deepcopy(_profile(name))
 
 
 def complete(target: dict[str, Any], path: Path, findings: Findings, vault: Vault) -> None:
@@ -68,7 +70,7 @@ def complete(target: dict[str, Any], path: Path, findings: Findings, vault: Vaul
     else:
         for name in _STAND_INS:
             if name in target:
-                findings.refuse((*path, name), describe(target.pop(name), (*path, name)), "provider beside it")
+                findings.refuse((*path, name), describe(target.pop(name), (*path, name)), f"no {name} without provider")
     read_secrets(target.get("api"), (*path, "api"), vault, field="key")
     read_secrets(target.get("smtp"), (*path, "smtp"), vault, field="password")
     if key is not None:

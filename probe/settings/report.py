@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from probe.settings.duration import format_duration
-from probe.settings.kinds import NAME_PATTERN, VANTAGE_PATTERN
+from probe.settings.kinds import NAME_PATTERN, VANTAGE_PATTERN, WORD_PATTERN
 from probe.settings.model import (
     Contract,
     Control,
@@ -39,6 +39,7 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
 }
 
 _PATTERNS = {
+    WORD_PATTERN: "letters, digits, hyphens and underscores, at most 64",
     NAME_PATTERN: "1 to 63 lower-case letters, digits and hyphens, the first of them no hyphen",
     VANTAGE_PATTERN: "1 to 63 letters, digits, dots and hyphens, the first of them a letter or a digit",
 }
@@ -89,7 +90,8 @@ def report(error: ValidationError, findings: Findings, prefix: Path = ()) -> Non
 
 
 def _report_one(item: Any, findings: Findings, prefix: Path) -> None:
-    path: Path = (*prefix, *item["loc"])
+    # Pydantic marks an error of a mapping's key, not its value, with one more step.
+    path: Path = (*prefix, *(name for name in item["loc"] if name != "[key]"))
     context = item.get("ctx", {})
     match item["type"]:
         case "settings":
@@ -103,7 +105,17 @@ def _report_one(item: Any, findings: Findings, prefix: Path) -> None:
         case "missing":
             findings.refuse(path, "nothing", _EXPECTED["missing"])
         case kind:
-            findings.refuse(path, describe(item["input"], path), _expected(kind, context, item["input"]))
+            found, shown = _as_written(item["input"], path, context)
+            findings.refuse(path, found, _expected(kind, shown, item["input"]))
+
+
+def _as_written(found: object, path: Path, context: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Write the limits of a duration, and what was found, as durations again; pydantic sees only seconds."""
+    limits = {name: value for name, value in context.items() if name in ("ge", "gt", "le")}
+    is_duration = path[-2:-1] == ("persistence",) or any(isinstance(value, float) for value in limits.values())
+    if not limits or not is_duration or not isinstance(found, int | float):
+        return describe(found, path), context
+    return format_duration(found), {name: format_duration(value) for name, value in limits.items()}
 
 
 def _split(field: str, path: Path) -> list[str]:
@@ -121,27 +133,21 @@ def _known(path: Path) -> str:
 
 def _expected(kind: str, context: Mapping[str, Any], found: object) -> str:
     """Put pydantic's demand in words."""
-
-    def limit(name: str) -> str:
-        return format_duration(float(context[name])) if isinstance(found, str) else str(context[name])
-
     match kind:
         case "literal_error":
             return f"{context['expected']}".replace("'", '"')
         case "string_pattern_mismatch":
             return _PATTERNS.get(context["pattern"], f"text of the form {context['pattern']}")
         case "greater_than_equal":
-            return f"at least {limit('ge')}"
+            return f"at least {context['ge']}"
         case "greater_than":
-            return f"more than {limit('gt')}"
+            return f"more than {context['gt']}"
         case "less_than_equal":
-            return f"at most {limit('le')}"
+            return f"at most {context['le']}"
         case "too_short":
-            return f"at least {context['min_length']}"
+            return f"at least {context['min_length']} of them"
         case "too_long":
             return f"at most {context['max_length']} of them"
-        case "string_too_short" | "string_too_long":
-            return "text of a sensible length"
         case "string_type" if not isinstance(found, dict | list):
             return "text (put it in quotes)"
     return _EXPECTED.get(kind, "something else")

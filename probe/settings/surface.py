@@ -97,7 +97,7 @@ class Smtp(Frozen):
     host: Host
     port: Port = 587
     tls: Literal["starttls", "implicit", "none"] = "starttls"
-    user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    user: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,512}$")] | None = None
     password: Secret | None = None
     auth: Literal["plain", "login"] = "plain"
     sender: MailAddress
@@ -116,6 +116,8 @@ class Smtp(Frozen):
         for name in self.headers:
             if name.lower() in {"from", "to", "date", "message-id"}:
                 raise refuse("no header that the program writes itself", found=f"the header {name}", field="headers")
+        if self.password is not None and re.search(r"[\x00-\x1f\x7f]", self.password.get_secret_value()):
+            raise refuse("a password without control characters", found="one with them (not shown)", field="password")
         if self.user is not None and self.password is None:
             raise refuse("a password for the user", found="none", field="password")
         if self.user is None and self.password is not None:

@@ -35,7 +35,7 @@ from probe.surfaces.watch import Trouble, Watch
 _log = structlog.get_logger(__name__)
 
 _ENDED_BY_PHASE = {
-    Phase.START: Ended.LATE_START,
+    Phase.START: Ended.LATE_START,  # Between the check and the first phase.
     Phase.LOOKUP: Ended.LOOKUP_SILENT,
     Phase.CONNECT: Ended.CONNECT_SILENT,
     Phase.TLS: Ended.TLS_SILENT,
@@ -115,6 +115,8 @@ class ApiSurface:
 
     async def _judgement(self, journey: _Journey, ticket: Ticket, deadline_us: int) -> ApiJudgement:
         remaining_s = (deadline_us - self._clock.monotonic_us()) / SECOND_US
+        if remaining_s <= 0:
+            return self._without_reply(Ended.LATE_START)
         try:
             async with asyncio.timeout(remaining_s):
                 await self._travel(journey, self._template.render(ticket))
@@ -145,8 +147,8 @@ class ApiSurface:
                 if error.ended not in RENEWING_ENDINGS:
                     raise
             journey.arrived = Arrived()
-        fresh = await connect(self._dialer, journey.watch, self._tls, journey.arrived)
         journey.connection = Connection.FRESH if kept is None else Connection.RENEWED
+        fresh = await connect(self._dialer, journey.watch, self._tls, journey.arrived)
         await self._ride(fresh, journey, request)
 
     async def _ride(self, connection: HttpConnection, journey: _Journey, request: bytes) -> None:
@@ -182,6 +184,7 @@ def _own(cause: Cause) -> ApiJudgement:
 
 def _outcome(ticket: Ticket, started_us: int, journey: _Journey, judgement: ApiJudgement) -> Outcome:
     duration_us, phases = journey.watch.stop()
+    travelled = journey.connection is not Connection.FRESH or journey.arrived.address
     return Outcome(
         target=ticket.target,
         surface=Surface.API,
@@ -196,7 +199,7 @@ def _outcome(ticket: Ticket, started_us: int, journey: _Journey, judgement: ApiJ
         enhanced_code=judgement.enhanced_code,
         reply=judgement.reply,
         message_id=ticket.message_id,
-        connection=journey.connection,
+        connection=journey.connection if travelled else Connection.NONE,
         address=journey.arrived.address,
         maybe_accepted=judgement.maybe_accepted,
         phases=phases,

@@ -193,8 +193,9 @@ async def connect(dialer: Dialer, watch: Watch, tls: ssl.SSLContext | None, arri
             raise _tls_ended(error) from error
     connection.address = arrived.address
     assert connection.transport is not None
-    # Without this up to 64 KiB count as written while they wait in the process.
-    connection.transport.set_write_buffer_limits(high=0)
+    # Without this up to 64 KiB count as written while they wait in the process. 0 would stop writing for ever, since
+    # TLS transports compare with "not less".
+    connection.transport.set_write_buffer_limits(high=1, low=0)
     return connection
 
 

@@ -7,6 +7,7 @@ only there are relative paths moved to the file's folder.
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,6 +51,14 @@ def refuse(expected: str, *, found: str = "", field: str = "") -> PydanticCustom
     return PydanticCustomError(
         "settings", "expected {expected}", {"expected": expected, "found_text": found, "field": field}
     )
+
+
+def refuse_all(refusals: Iterable[PydanticCustomError]) -> None:
+    """Raise several refusals as one error, in which `report` finds each again."""
+    several = [dict(refusal.context or {}) for refusal in refusals]
+    if several:
+        expected = "; ".join(context["expected"] for context in several)
+        raise PydanticCustomError("settings", "expected {expected}", {"expected": expected, "several": several})
 
 
 def is_loopback(host: str) -> bool:

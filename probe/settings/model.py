@@ -31,6 +31,7 @@ from probe.settings.kinds import (
     WholeSeconds,
     redact_url,
     refuse,
+    refuse_all,
 )
 from probe.settings.surface import TIMEOUT_MAX_S, Api, Family, Frozen, Smtp, named
 
@@ -133,10 +134,12 @@ class Control(Frozen):
     @model_validator(mode="after")
     def _names_its_aim(self) -> Self:
         wanted, other = ("address", "url") if self.kind == "tcp" else ("url", "address")
+        refusals = []
         if not getattr(self, wanted):
-            raise refuse(f"{wanted}, because kind is {self.kind}", found="nothing", field=wanted)
+            refusals.append(refuse(f"{wanted}, because kind is {self.kind}", found="nothing", field=wanted))
         if getattr(self, other):
-            raise refuse(f"no {other}, because kind is {self.kind}", found="one", field=other)
+            refusals.append(refuse(f"no {other}, because kind is {self.kind}", found="one", field=other))
+        refuse_all(refusals)
         return self
 
 

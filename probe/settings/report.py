@@ -95,9 +95,9 @@ def _report_one(item: Any, findings: Findings, prefix: Path) -> None:
     context = item.get("ctx", {})
     match item["type"]:
         case "settings":
-            path = (*path, *(int(name) if name.isdigit() else name for name in _split(context["field"], path)))
-            found = context["found_text"] or describe(item["input"], path)
-            findings.refuse(path, found, context["expected"])
+            for one in context.get("several", [context]):
+                field: Path = (*path, *_split(one["field"], path))
+                findings.refuse(field, one["found_text"] or describe(item["input"], field), one["expected"])
         case "extra_forbidden":
             findings.refuse(path, "an unknown key", _known(path))
         case "too_short" if item["input"]:
@@ -118,11 +118,11 @@ def _as_written(found: object, path: Path, context: Mapping[str, Any]) -> tuple[
     return format_duration(found), {name: format_duration(value) for name, value in limits.items()}
 
 
-def _split(field: str, path: Path) -> list[str]:
+def _split(field: str, path: Path) -> Path:
     if not field:
-        return []
+        return ()
     # A header's name may hold dots; places within Settings are the only fields of several parts.
-    return field.split(".") if not path else [field]
+    return (field,) if path else tuple(int(name) if name.isdigit() else name for name in field.split("."))
 
 
 def _known(path: Path) -> str:

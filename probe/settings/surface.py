@@ -1,9 +1,11 @@
 """The frozen settings of the two surfaces of a target, and of their connections."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from probe.settings.kinds import (
     Authorization,
@@ -21,11 +23,15 @@ from probe.settings.kinds import (
     UrlPath,
     is_loopback,
     refuse,
+    refuse_all,
 )
 
 TIMEOUT_MAX_S = 300.0  # the longest that the provider documents for a call
 USES_MAX_API = 10_000  # with USES_MAX_SMTP: what the provider documents for one connection
 USES_MAX_SMTP = 100
+
+API_HEADERS_WRITTEN = frozenset({"authorization", "content-length", "transfer-encoding", "host"})
+SMTP_HEADERS_WRITTEN = frozenset({"from", "to", "date", "message-id"})
 
 Family = Literal["any", "ipv4", "ipv6"]
 
@@ -75,20 +81,19 @@ class Api(Frozen):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        written = {"authorization", "content-length", "transfer-encoding", "host"}
-        for name in self.headers:
-            if name.lower() in written:
-                raise refuse(
-                    "no header that the program writes itself (use authorization for Authorization)",
-                    found=f"the header {name}",
-                    field="headers",
-                )
-        if self.key is None and "authorization" in self.model_fields_set and "{key}" in self.authorization:
-            raise refuse("a key, because authorization asks for {key}", found="no key", field="key")
-        if self.key is not None and re.search(r"[^!-~ ]", self.key.get_secret_value()):
-            expected = "a key of printable ASCII, because it travels in a header"
-            raise refuse(expected, found="other characters (not shown)", field="key")
+        refuse_all(self._contradictions())
         return self
+
+    def _contradictions(self) -> Iterator[PydanticCustomError]:
+        for name in self.headers:
+            if name.lower() in API_HEADERS_WRITTEN:
+                expected = "no header that the program writes itself (use authorization for Authorization)"
+                yield refuse(expected, found=f"the header {name}", field="headers")
+        if self.key is None and "authorization" in self.model_fields_set and "{key}" in self.authorization:
+            yield refuse("a key, because authorization asks for {key}", found="no key", field="key")
+        if self.key is not None and re.search(r"[^ -~]", self.key.get_secret_value()):
+            expected = "a key of printable ASCII, because it travels in a header"
+            yield refuse(expected, found="other characters (not shown)", field="key")
 
 
 class Smtp(Frozen):
@@ -113,16 +118,21 @@ class Smtp(Frozen):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        refuse_all(self._contradictions())
+        return self
+
+    def _contradictions(self) -> Iterator[PydanticCustomError]:
         for name in self.headers:
-            if name.lower() in {"from", "to", "date", "message-id"}:
-                raise refuse("no header that the program writes itself", found=f"the header {name}", field="headers")
+            if name.lower() in SMTP_HEADERS_WRITTEN:
+                expected = "no header that the program writes itself"
+                yield refuse(expected, found=f"the header {name}", field="headers")
         if self.password is not None and re.search(r"[\x00-\x1f\x7f]", self.password.get_secret_value()):
-            raise refuse("a password without control characters", found="one with them (not shown)", field="password")
+            expected = "a password without control characters"
+            yield refuse(expected, found="one with them (not shown)", field="password")
         if self.user is not None and self.password is None:
-            raise refuse("a password for the user", found="none", field="password")
+            yield refuse("a password for the user", found="none", field="password")
         if self.user is None and self.password is not None:
-            raise refuse("a user for the password", found="none", field="user")
+            yield refuse("a user for the password", found="none", field="user")
         if self.user is not None and self.tls == "none" and not is_loopback(self.host):
             expected = "starttls or implicit, because the password would travel readable (fit for loopback only)"
-            raise refuse(expected, found='"none"', field="tls")
-        return self
+            yield refuse(expected, found='"none"', field="tls")

@@ -95,7 +95,7 @@ def loads_or_is_refused(path: Path) -> bool:
     return False
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(text=st.lists(PIECES, max_size=30).map("".join))
 def test_no_text_makes_load_fail_in_any_other_way(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever is written, the user gets sentences and never a traceback; none of these texts is a good file."""
@@ -133,7 +133,7 @@ JUNK: st.SearchStrategy[object] = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data(), junk=JUNK)
 def test_no_value_in_any_place_makes_load_fail_in_any_other_way(
     data: st.DataObject, junk: object, tmp_path_factory: pytest.TempPathFactory

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -59,7 +59,12 @@ class Postfix:
 
     def reload(self) -> None:
         """Have Postfix read its configuration again; its workers end after the session that they are in."""
-        subprocess.run(["postfix", "-c", self.folder, "reload"], check=True, capture_output=True)
+        before = self.log().count(" reload -- ")
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self.log().count(" reload -- ") == before:
+            assert time.monotonic() < deadline, "Postfix did not reload"
+            time.sleep(POLL_S)
 
     def pause(self) -> None:
         """Freeze all its processes: the kernel still accepts connections, and nothing ever answers."""
@@ -317,51 +322,47 @@ def _wait_for_line(path: Path, text: str, timeout_s: float) -> str:
         time.sleep(POLL_S)
 
 
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+def _members(process: subprocess.Popen[bytes]) -> dict[int, str]:
+    """Map each living process of a server to its state; _spawn made the server a session of its own."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            # A zombie has ended; init collects it whenever it does.
+            if int(session) == process.pid and state not in "ZX":
+                found[int(folder.name)] = state
+    return found
 
 
-def _family(pid: int) -> list[int]:
-    return [pid, *(member for child in _children(pid) for member in _family(child))]
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _pause(process: subprocess.Popen[bytes]) -> None:
-    # The parent first, so that it starts no more children.
-    _signal(process.pid, signal.SIGSTOP)
-    for pid in _family(process.pid)[1:]:
-        _signal(pid, signal.SIGSTOP)
+    # Again and again, because the server may be starting a child just now.
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while going := [pid for pid, state in _members(process).items() if state != "T"]:
+        assert time.monotonic() < deadline, f"{process.args!r} can't be paused"
+        _signal(going, signal.SIGSTOP)
 
 
 def _resume(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        for pid in _family(process.pid):
-            _signal(pid, signal.SIGCONT)
-
-
-def _runs(pid: int) -> bool:
-    # A zombie has ended; the children of a server that ended are for init to collect, whenever it does.
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+    if process.returncode is None:
+        _signal(_members(process), signal.SIGCONT)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
+    if process.returncode is not None:
+        return  # Stopped before, and its number may be somebody else's by now.
     _resume(process)
-    family = _family(process.pid)
     process.terminate()
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while any(_runs(pid) for pid in family):
-        if time.monotonic() > deadline:
-            for pid in family:
-                _signal(pid, signal.SIGKILL)
+    # A child that was being started may have missed the word that its parent passed on.
+    while left := _members(process):
+        late = time.monotonic() > deadline
+        if late or process.poll() is not None:
+            _signal(left, signal.SIGKILL if late else signal.SIGTERM)
         time.sleep(POLL_S)
     process.wait()

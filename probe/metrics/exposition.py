@@ -38,6 +38,7 @@ COST_LINE_FIRST = 14  # the library formats it
 COST_PROTOBUF_SCALAR = 3
 COST_PROTOBUF_HISTOGRAM = 20
 COST_PROTOBUF_FIRST = 30  # its labels are encoded
+PROTOBUF_CHILDREN_A_PIECE = 100  # about 20 kB
 COMPRESSED_BYTES_A_TURN = 48 * 1024
 COMPRESSION_LEVEL = 1  # lines repeat so much that higher levels cost three times as much for a few per cent
 GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
@@ -116,8 +117,8 @@ def _family_protobuf(family: Family[Any]) -> Iterator[bytes]:
             cost = 0
     head = protobuf.encode_head(described.name, described.documentation, described.kind)
     yield protobuf.delimited(head, children)
-    for first in range(0, len(children), SLICE_COST_MAX):
-        yield b"".join(children[first : first + SLICE_COST_MAX])
+    for first in range(0, len(children), PROTOBUF_CHILDREN_A_PIECE):
+        yield b"".join(children[first : first + PROTOBUF_CHILDREN_A_PIECE])
 
 
 def pieces(registry: CollectorRegistry, form: Format) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ import random
 import socket
 import ssl
 import struct
+from typing import cast
 
 from probe.core.model import Phase
 from probe.simulator.certificates import ServerContexts
@@ -66,8 +67,8 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Meet the faults of the front door, then serve."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the interface and not the base class, so there is nothing to assert.
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self.peer = f"{peer[0]}:{peer[1]}"
         self.desk.connections += 1

@@ -124,8 +124,8 @@ def demo() -> None:
         with _processes(stage):
             url = _start(stage)
             try:
-                for last in _watch(stage, url):
-                    pass
+                for body in _watch(stage, url):
+                    last = body
             except KeyboardInterrupt:
                 interrupted = True
     except DemoFailed as error:
@@ -183,7 +183,8 @@ def _start(stage: Stage) -> str:
     )
     with (folder / "daemon.log").open("w", encoding="utf-8") as log_file:
         daemon = _spawn(stage, "run", f"--config={folder / 'sev1probe.yaml'}", stderr=log_file)
-    return _wait_for(lambda: _listener(folder / "daemon.log"), daemon, "The daemon (see daemon.log)")
+    url: str = _wait_for(lambda: _listener(folder / "daemon.log"), daemon, "The daemon (see daemon.log)")
+    return url
 
 
 def _spawn(stage: Stage, *arguments: str, stderr: Any = None) -> "subprocess.Popen[str]":
@@ -202,8 +203,7 @@ def _spawn(stage: Stage, *arguments: str, stderr: Any = None) -> "subprocess.Pop
 
 
 def _read_lines(stream: Any, lines: list[str]) -> None:
-    for line in stream:
-        lines.append(line.rstrip("\n"))
+    lines.extend(line.rstrip("\n") for line in stream)
 
 
 def _wait_for(look: Any, process: "subprocess.Popen[str]", who: str) -> Any:

@@ -11,6 +11,7 @@ from probe import log
 from probe.app import Workshop
 from probe.clock import SECOND_US, SystemClock
 from probe.commands.settings import loaded
+from probe.commands.status import reply_line
 from probe.commands.terminal import Exit, err, fail, out
 from probe.core.model import ControlOutcome, Fault, Outcome, Surface, Ticket
 from probe.settings import Control, Settings, Target
@@ -109,7 +110,8 @@ async def _attempt_control(workshop: Workshop, control: Control) -> ControlOutco
 def _show(shown: Shown) -> None:
     outcome = shown.outcome
     good = outcome.fault is Fault.NONE
-    table = Table(title=Text(shown.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    out.print(Text(shown.title, style="bold"), soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
     table.add_column("phase")
     table.add_column("ms", justify="right")
     table.add_column("")
@@ -120,10 +122,9 @@ def _show(shown: Shown) -> None:
         note = "  <- ended here" if here else ""
         table.add_row(phase, f"{duration_us / 1000:.1f}", Text(bar + note, style="red" if here else "cyan"))
     out.print(table)
-    status = " ".join(part for part in (str(outcome.code or ""), outcome.enhanced_code) if part)
     facts = {
         "outcome": f"{outcome.fault} / {outcome.cause}: {MEANING[outcome.fault]}",
-        "reply": f"{status} {outcome.reply}".strip() or "(none)",
+        "reply": reply_line(outcome.code, outcome.enhanced_code, outcome.reply) or "(none)",
         "took": f"{outcome.duration_us / 1000:.1f} ms; connection: {outcome.connection}, to {outcome.address or '-'}",
         "message": outcome.message_id,
     }

@@ -125,9 +125,15 @@ def strip(recent: str, seconds: int = STRIP_SECONDS) -> Text:
 
 def failure_line(failure: Mapping[str, Any]) -> str:
     """Say in one line what a failed attempt saw."""
-    status = " ".join(str(part) for part in (failure["code"] or "", failure["enhanced_code"], failure["reply"]) if part)
+    status = reply_line(failure["code"], failure["enhanced_code"], failure["reply"])
     line = f"{failure['time']} {failure['fault']}/{failure['cause']} in phase {failure['phase']}"
     return f"{line}: {status}" if status else line
+
+
+def reply_line(code: int, enhanced_code: str, reply: str) -> str:
+    """Write a reply as a log has it; an SMTP reply's text holds its enhanced code already."""
+    shown = "" if enhanced_code and reply.startswith(enhanced_code) else enhanced_code
+    return " ".join(part for part in (str(code or ""), shown, reply) if part)
 
 
 def _style(verdict: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from probe.ledger.errors import LedgerUnwritable
 from probe.ledger.records import Batch, Commit
@@ -168,7 +168,8 @@ class LedgerQueue:
         """Append until it is kept."""
         retrying = AsyncRetrying(
             sleep=self._pause,
-            wait=wait_exponential_jitter(initial=self._retry_first_s, max=RETRY_MAX_S, jitter=self._retry_first_s),
+            wait=wait_exponential(self._retry_first_s, RETRY_MAX_S - self._retry_first_s)
+            + wait_random(0, self._retry_first_s),
             retry=retry_if_exception_type(LedgerUnwritable),
             before_sleep=self._failed,
         )

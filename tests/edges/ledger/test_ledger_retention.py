@@ -33,7 +33,7 @@ def long_run(script: Any, store: Store, minutes: int) -> None:
 
 def cut_all(store: Store, now_second: int, rows_max: int = 7) -> list[CutReport]:
     """Take steps until nothing is left to cut."""
-    reports = []
+    reports: list[CutReport] = []
     while not (reports and reports[-1].finished):
         reports.append(cut(store, ["main", "other"], now_second, ATTEMPTS_KEPT_S, VERDICTS_KEPT_S, rows_max))
         assert verify(str(store.address.name)).problems == ()

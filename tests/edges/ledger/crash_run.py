@@ -1,0 +1,99 @@
+"""A program for the crash tests: it writes a scripted run into a ledger and dies on the way, as they tell it.
+
+`sweep FOLDER` forks a child for each k = 1, 2, 3 ... that dies at its k-th call of the ledger's database, and ends when
+a child has come through. `forever FILE` writes second after second until it is killed. What a run was told is kept goes
+to a file beside its ledger.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config  # noqa: F401 - imported before the forks, which would each take the time for it
+from conftest import Script
+from sqlalchemy import event
+
+from probe.ledger.records import Batch
+from probe.ledger.retention import cut
+from probe.ledger.store import Store
+
+CRASHED = 42
+
+
+def main() -> None:
+    """Run as told by the command line."""
+    if sys.argv[1] == "sweep":
+        sweep(Path(sys.argv[2]))
+    else:
+        forever(Path(sys.argv[2]))
+
+
+def sweep(folder: Path) -> None:
+    """Die at each call once."""
+    for crash_at in range(1, 1_000):
+        child = os.fork()
+        if child == 0:
+            run(folder / f"{crash_at:03}.db", crash_at)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code == 0:
+            return
+        assert code == CRASHED, f"the run that was to die at call {crash_at} ended with {code}"
+
+
+def run(path: Path, crash_at: int) -> None:
+    """Keep a story with an issue, a run of unobserved seconds and a cut in it."""
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == crash_at:
+            os._exit(CRASHED)
+
+    store = Store(str(path), "vantage-1")
+    event.listen(store.engine, "before_cursor_execute", count)
+    event.listen(store.engine, "commit", count)
+    store.open()
+    script = Script(["main"])
+    with path.with_suffix(".told").open("w", buffering=1) as told:
+        for batch in story(script):
+            keep(store, batch, told.write, count)
+        while not cut(store, ["main"], script.next_second, 600, 1_200, 4).finished:
+            count()
+        keep(store, script.second(), told.write, count)
+
+
+def story(script: Script) -> Iterator[Batch]:
+    """Play few seconds in which much happens."""
+    yield script.second(checkpoint=True)
+    for _ in range(3):
+        yield script.second(down=["main"])
+    yield script.away(2_400)
+    yield script.second(checkpoint=True)
+
+
+def keep(store: Store, batch: Batch, tell: Callable[[str], Any], count: Callable[[], None]) -> None:
+    """Keep a batch and tell of it; both sides of the telling are places to die."""
+    commit = store.append(batch)
+    count()
+    tell(f"{commit.seq} {commit.digest} {batch.steps[-1].second}\n")
+    count()
+
+
+def forever(path: Path) -> None:
+    """Write until killed."""
+    store = Store(str(path), "vantage-1")
+    store.open()
+    script = Script()
+    with path.with_suffix(".told").open("w", buffering=1) as told:
+        while True:
+            keep(store, script.second(checkpoint=script.next_second % 10 == 0), told.write, lambda: None)
+
+
+if __name__ == "__main__":
+    main()

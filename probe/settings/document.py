@@ -15,7 +15,7 @@ from probe.settings.problem import Findings, Path, Problem, SettingsError, field
 
 YAML_BYTES_MAX = 2 * 1024 * 1024
 NESTING_MAX = 40
-VALUES_MAX = 200_000
+VALUES_MAX = 100_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same nodes, ten times as fast, where libyaml is there
 _TAG = "tag:yaml.org,2002:"

@@ -1,7 +1,6 @@
 """The API surface of the simulated provider: HTTP/1.1 with kept connections, as bytes."""
 
 import base64
-import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -85,6 +84,8 @@ class ApiWire(Wire):
     def __init__(self, desk: Desk, contexts: ServerContexts, options: ProviderOptions) -> None:
         super().__init__(desk, contexts, implicit_tls=options.api_tls is TlsMode.IMPLICIT)
         self._options = options
+        self._path = f"{options.base_path}/transmissions"
+        self._authorizations = _authorizations(options)
         self._buffer = bytearray()
         self._continued = False
         self._busy = False
@@ -237,11 +238,11 @@ class ApiWire(Wire):
         return error[0], error[1]
 
     def _error_of_head(self, head: Head) -> tuple[int, bytes] | None:
-        if head.path != f"{self._options.base_path}/transmissions":
+        if head.path != self._path:
             return 404, replies.documented_body(404)
         if head.method != "POST":
             return 405, replies.documented_body(405)
-        if not _is_authorized(head.authorization, self._options):
+        if head.authorization not in self._authorizations:
             return 401, replies.documented_body(401)
         return None
 
@@ -287,8 +288,7 @@ def _address_of(sender: object) -> str:
     return sender.rpartition("<")[2].strip(" >") if isinstance(sender, str) else ""
 
 
-@lru_cache(maxsize=_HEADS_KEPT_MAX)
-def _is_authorized(value: str, options: ProviderOptions) -> bool:
-    expected = options.authorization.replace("{key}", options.key)
-    basic = "Basic " + base64.b64encode(f"{options.key}:".encode()).decode()
-    return any(hmac.compare_digest(value.encode(), known.encode()) for known in (expected, basic))
+def _authorizations(options: ProviderOptions) -> frozenset[str]:
+    """Return the values of the Authorization header that are right."""
+    basic = base64.b64encode(f"{options.key}:".encode()).decode()
+    return frozenset((options.authorization.replace("{key}", options.key), f"Basic {basic}"))

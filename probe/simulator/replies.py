@@ -1,10 +1,12 @@
 """The documented words of the provider: success and error bodies of the API, and SMTP replies."""
 
 import json
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 SMTP_NAME = "smtp.sparkpostmail.com"
+_HEADS_KEPT_MAX = 256
 MESSAGE_BYTES_MAX = 20 * 1024 * 1024
 
 # The documented error body for a status, used where a scenario gives none (extended error codes; a 503 of the
@@ -84,13 +86,20 @@ def http_reply(
     close: bool = False,
 ) -> tuple[bytes, bytes]:
     """Return the head and the body of an HTTP/1.1 reply as they go on the wire."""
+    return _head(status, len(body), content_type, server, headers, close), body
+
+
+@lru_cache(maxsize=_HEADS_KEPT_MAX)
+def _head(
+    status: int, length: int, content_type: str, server: str, headers: tuple[tuple[str, str], ...], close: bool
+) -> bytes:
     more = "".join(f"{name}: {value}\r\n" for name, value in headers)
     kept = "close" if close else "keep-alive"
     head = (
-        f"HTTP/1.1 {status} {reason(status)}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        f"HTTP/1.1 {status} {reason(status)}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n"
         f"Connection: {kept}\r\nServer: {server}\r\n{more}\r\n"
     )
-    return head.encode("latin-1", "replace"), body
+    return head.encode("latin-1", "replace")
 
 
 def http_page(

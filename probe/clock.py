@@ -26,6 +26,11 @@ def wall_us() -> int:
     return time.time_ns() // 1000
 
 
+def pause(pause_s: float) -> None:
+    """Sleep, for commands that have no event loop."""
+    time.sleep(pause_s)
+
+
 class Clock(Protocol):
     """What the second loop asks of time."""
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from probe.clock import SECOND_US, monotonic_us, pause
 from probe.commands.status import LEGEND, Unreachable, failure_line, fetch, strip
 from probe.commands.terminal import Exit, fail, out
 from probe.ledger import verify
@@ -105,12 +105,17 @@ class Stage:
     @property
     def elapsed_s(self) -> float:
         """Seconds since the simulated provider began."""
-        return time.monotonic() - self.begun_s
+        return now_s() - self.begun_s
 
     @property
     def act(self) -> str:
         """What the provider does now."""
         return [words for at_s, words in ACTS if at_s <= self.elapsed_s][-1]
+
+
+def now_s() -> float:
+    """Monotonic seconds."""
+    return monotonic_us() / SECOND_US
 
 
 def demo() -> None:
@@ -163,7 +168,7 @@ def _start(stage: Stage) -> str:
     provider = _spawn(
         stage, "simulate", str(folder / "scenario.yaml"), "--api-port=0", "--smtp-port=0", f"--directory={folder}"
     )
-    stage.begun_s = time.monotonic()
+    stage.begun_s = now_s()
     assert provider.stdout is not None
     threading.Thread(target=_read_lines, args=(provider.stdout, stage.provider_lines), daemon=True).start()
     facts = _wait_for(lambda: _provider_facts(stage.provider_lines), provider, "The simulated provider")
@@ -207,13 +212,13 @@ def _read_lines(stream: Any, lines: list[str]) -> None:
 
 
 def _wait_for(look: Any, process: "subprocess.Popen[str]", who: str) -> Any:
-    until_s = time.monotonic() + START_S_MAX
-    while time.monotonic() < until_s:
+    until_s = now_s() + START_S_MAX
+    while now_s() < until_s:
         if found := look():
             return found
         if process.poll() is not None:
             raise DemoFailed(f"{who} ended with exit code {process.returncode} before it was ready.")
-        time.sleep(0.05)
+        pause(0.05)
     raise DemoFailed(f"{who} was not ready within {START_S_MAX:.0f} s.")
 
 
@@ -244,7 +249,7 @@ def _watch_live(stage: Stage, url: str) -> Iterator[dict[str, Any]]:
             body = _status(stage, url)
             live.update(_picture(stage, url, body))
             yield body
-            time.sleep(0.25)
+            pause(0.25)
 
 
 def _watch_plain(stage: Stage, url: str) -> Iterator[dict[str, Any]]:
@@ -264,7 +269,7 @@ def _watch_plain(stage: Stage, url: str) -> Iterator[dict[str, Any]]:
             strips = "  ".join(f"{name} {strip(seen['recent'], 40)}" for name, seen in target["surfaces"].items())
             out.print(f"{shown_s:5.0f}s  {strips}", markup=False, soft_wrap=True)
         yield body
-        time.sleep(0.25)
+        pause(0.25)
 
 
 def _status(stage: Stage, url: str) -> dict[str, Any]:

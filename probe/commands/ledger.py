@@ -2,11 +2,11 @@
 
 import json
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from probe.clock import SECOND_US, wall_us
 from probe.commands.settings import loaded
 from probe.commands.terminal import Exit, fail, out, write
 from probe.ledger import Anchor, LedgerError, export_rows, write_csv, write_jsonl
@@ -104,7 +104,7 @@ def parse_second(text: str, option: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         try:
-            return int(time.time() - parse_duration(text))
+            return int(wall_us() / SECOND_US - parse_duration(text))
         except ValueError:
             fail(
                 f"{option}: found {text!r}, expected a time such as 2026-11-22T20:30:00Z, a Unix second, "

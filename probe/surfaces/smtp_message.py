@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from email.charset import QP, Charset
 from email.header import Header
 from email.utils import formatdate
+from itertools import groupby
 from typing import Final
 
 from pydantic import SecretStr
@@ -117,17 +118,20 @@ def _folded(name: str, text: str) -> str:
 
 
 def _encoded(name: str, text: str) -> str:
-    """Encode by RFC 2047 what is not ASCII; placeholders stand outside of the encoded words."""
+    """Encode by RFC 2047 the words that are not ASCII, neighbours together, since white space between two is lost."""
     charset = Charset("utf-8")
     charset.header_encoding = QP
     pieces: list[str] = []
-    for part in re.split(r"(\{(?:message_id|second|ordinal)\})", text):
-        if part.isascii():
-            pieces += re.findall(r"\s*\S+", part)
-        else:
-            words = Header(part.strip(), charset, maxlinelen=75).encode(linesep="\n").split("\n")
-            pieces += [f" {word.strip()}" for word in words]
-    return _fill_lines(f"{name}:", [piece if piece.startswith(" ") else f" {piece}" for piece in pieces])
+    for is_ascii, words in groupby(text.split(), str.isascii):
+        if is_ascii:
+            pieces += [f" {word}" for word in words]
+            continue
+        phrase = " ".join(words)
+        if _PLACEHOLDER.search(phrase):
+            raise ValueError(f"smtp.headers: {name} has a placeholder in a word that is not ASCII; put a space between")
+        lines = Header(phrase, charset, maxlinelen=75).encode(linesep="\n").split("\n")
+        pieces += [f" {line.strip()}" for line in lines]
+    return _fill_lines(f"{name}:", pieces)
 
 
 def _fill_lines(start: str, pieces: list[str]) -> str:

@@ -88,9 +88,8 @@ class ReplyReader:
         """Return what has come of a reply that has not ended."""
         return b"\n".join([*self._lines, self._buffer])[:EVIDENCE_BYTES_MAX]
 
-    def feed(self, data: bytes) -> list[Reply]:
-        """Return the replies that are whole now; raise Malformed."""
-        replies: list[Reply] = []
+    def feed(self, data: bytes, replies: deque[Reply]) -> None:
+        """Append the replies that are whole now; raise Malformed behind the last good one."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             reply = self._take_line(line)
@@ -98,7 +97,6 @@ class ReplyReader:
                 replies.append(reply)
         if len(self._buffer) > LINE_BYTES_MAX:
             raise Malformed(self._buffer[:EVIDENCE_BYTES_MAX])
-        return replies
 
     def _take_line(self, raw: bytes) -> Reply | None:
         # A bare LF ends a line too: lenient, since it leaves nothing open to misreading.
@@ -300,8 +298,10 @@ class Wire(asyncio.Protocol):
         self._transport.write(data)
 
     def _read(self, data: bytes) -> None:
+        if self._ended is not None:
+            return
         try:
-            self._replies.extend(self._reader.feed(data))
+            self._reader.feed(data, self._replies)
             if len(self._replies) > REPLIES_WAITING_MAX:
                 raise Malformed(b"replies that nobody asked for")
         except Malformed as error:

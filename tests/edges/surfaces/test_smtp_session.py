@@ -1,0 +1,682 @@
+"""Connections, deadlines, TLS, secrets and the message of SMTP injections."""
+
+import asyncio
+import email
+import email.policy
+import json
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any
+
+import pytest
+import structlog
+import trustme
+from aiosmtpd.handlers import Message
+from aiosmtpd.smtp import SMTP, AuthResult
+from pydantic import SecretStr
+
+from probe.core.model import Cause, Connection, Fault, Outcome, Phase, Surface, Ticket
+from probe.surfaces import smtp_wire
+from probe.surfaces.smtp_message import MessageTemplate
+from probe.surfaces.smtp_wire import Wire
+
+StartServer = Callable[..., Awaitable[Any]]
+MakeUser = Callable[..., Any]
+Act = Callable[..., Any]
+PASSWORD = "correct-horse-battery"
+PLAIN_PORT: dict[str, Any] = {"tls": "none", "user": None, "password": None}
+FULL_PATH = ["connect", "banner", "ehlo", "starttls", "tls", "auth", "mail", "rcpt", "data", "final"]
+TRANSACTION = ["mail", "rcpt", "data", "final"]
+
+
+def _names(outcome: Outcome) -> list[str]:
+    return [str(phase) for phase, _ in outcome.phases]
+
+
+# Connections.
+
+
+async def test_a_fresh_attempt_times_every_phase_and_a_kept_one_only_the_transaction(
+    line_server: StartServer, smtp_user: MakeUser
+) -> None:
+    """The first attempt opens a connection, the second reuses it; the times of the phases add up to the whole."""
+    server = await line_server()
+    user = smtp_user(server.port)
+
+    fresh, kept = await user.attempt(), await user.attempt()
+
+    assert (fresh.cause, fresh.connection, _names(fresh)) == (Cause.ACCEPTED, Connection.FRESH, FULL_PATH)
+    assert (kept.cause, kept.connection, _names(kept)) == (Cause.ACCEPTED, Connection.KEPT, TRANSACTION)
+    for outcome in (fresh, kept):
+        assert (outcome.code, outcome.enhanced_code, outcome.phase) == (250, "2.0.0", Phase.FINAL)
+        assert outcome.reply == "2.0.0 OK 95/6F-30607-EA5D4555"
+        assert outcome.address == "127.0.0.1"
+        assert abs(outcome.duration_us - sum(us for _, us in outcome.phases)) < 2000
+    assert server.connections == 1
+
+
+async def test_one_attempt_is_one_transaction(line_server: StartServer, smtp_user: MakeUser) -> None:
+    """As many MAIL commands and messages arrive as attempts were made, and no RSET or NOOP between them."""
+    server = await line_server()
+    user = smtp_user(server.port)
+
+    outcomes = [await user.attempt() for _ in range(7)]
+
+    assert all(outcome.cause is Cause.ACCEPTED for outcome in outcomes)
+    assert len(server.messages) == server.count(b"MAIL") == server.count(b"RCPT") == server.count(b"DATA") == 7
+    assert server.count(b"RSET") == server.count(b"NOOP") == 0
+
+
+@pytest.mark.parametrize(
+    ("connections", "expected"),
+    [
+        ({"mode": "fresh"}, "fffffff"),
+        ({"uses_max": 3}, "fkkfkkf"),
+        ({"fresh_every": 2}, "2 of 7"),
+        ({"age_max_s": 0.000001}, "fffffff"),
+        ({}, "fkkkkkk"),
+    ],
+)
+async def test_connections_are_rotated_as_configured(
+    connections: dict[str, Any], expected: str, line_server: StartServer, smtp_user: MakeUser
+) -> None:
+    """Mode, uses, age and every n-th attempt decide whether a connection is opened; the old one hears QUIT."""
+    server = await line_server()
+    user = smtp_user(server.port, connections=connections)
+
+    seen = "".join([str((await user.attempt()).connection)[0] for _ in range(7)])
+    user.surface.close()
+    await server.all_closed.wait()
+
+    if expected == "2 of 7":
+        assert seen[1:] in ("kfkfkf", "fkfkfk")
+    else:
+        assert seen == expected
+    assert server.count(b"QUIT") == server.connections == seen.count("f")
+    assert user.surface.open_connections == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ({"idle": {"say": b"421 4.4.2 idle too long\r\n", "then": "close"}}, "421 4.4.2 idle too long"),
+        ({"idle": {"say": b"", "then": "close"}}, "closed"),
+        ({"idle": {"say": b"", "then": "reset"}}, "reset_in_session"),
+        ({"idle": {"say": b"250 out of turn\r\n", "then": "hang"}}, "250 out of turn"),
+    ],
+)
+async def test_a_kept_connection_that_the_server_left_is_renewed_once(
+    script: dict[str, Any], words: str, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """What became of the kept connection is recorded, and the attempt is made on one fresh connection at once."""
+    server = await line_server({phase: act(**value) for phase, value in script.items()}, {})
+    user = smtp_user(server.port)
+    await user.attempt()
+    server.may_leave.set()
+    await asyncio.sleep(0.02)  # until the news has come in
+
+    outcome = await user.attempt()
+
+    assert (outcome.cause, outcome.connection) == (Cause.ACCEPTED, Connection.RENEWED)
+    assert words in outcome.reply
+    assert server.connections == 2
+    assert server.count(b"MAIL") == 2
+
+
+@pytest.mark.parametrize(
+    "value", [{"say": b"421 4.3.2 Reconfiguration in progress\r\n"}, {"say": b"", "then": "close"}]
+)
+async def test_a_kept_connection_that_refuses_the_first_command_is_renewed(
+    value: dict[str, Any], line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """421 or a close in answer to MAIL on a kept connection is the server's rotation, not yet a failure."""
+    first: dict[str, Any] = {}
+    server = await line_server(first, {})
+    user = smtp_user(server.port)
+    await user.attempt()
+    first["mail"] = act(**value)
+
+    outcome = await user.attempt()
+
+    assert (outcome.cause, outcome.connection) == (Cause.ACCEPTED, Connection.RENEWED)
+    assert _names(outcome) == ["mail", *[name for name in FULL_PATH if name != "mail"]]
+    assert server.connections == 2
+    assert len(server.messages) == 2
+
+
+async def test_a_renewed_connection_that_fails_too_is_the_outcome(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """There is no second fresh connection: what the first one meets is judged."""
+    first: dict[str, Any] = {}
+    server = await line_server(first, {"mail": act(say=b"421 4.3.2 still\r\n", then="close")})
+    user = smtp_user(server.port)
+    await user.attempt()
+    first["mail"] = act(say=b"421 4.3.2 Reconfiguration\r\n", then="close")
+
+    outcome = await user.attempt()
+
+    assert (outcome.cause, outcome.connection) == (Cause.SERVICE_CLOSING, Connection.RENEWED)
+    assert outcome.reply == "4.3.2 still (kept connection: 421 4.3.2 Reconfiguration)"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("phase", "value", "cause"),
+    [
+        ("rcpt", {"say": b"421 4.3.2 bye\r\n", "then": "close"}, Cause.SERVICE_CLOSING),
+        ("final", {"say": b"", "then": "reset"}, Cause.RESET_IN_SESSION),
+        ("mail", {"say": b"451 4.3.0 no\r\n"}, Cause.REPLY_TRANSIENT),
+    ],
+)
+async def test_a_kept_connection_that_fails_later_is_not_renewed(
+    phase: str, value: dict[str, Any], cause: Cause, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Once the server has served this attempt, or refused it with another code than 421, its failure counts."""
+    first: dict[str, Any] = {}
+    server = await line_server(first, {})
+    user = smtp_user(server.port)
+    await user.attempt()
+    first[phase] = act(**value)
+
+    outcome = await user.attempt()
+
+    assert (outcome.cause, outcome.connection, outcome.phase) == (cause, Connection.KEPT, Phase(phase))
+    assert server.connections == 1
+
+
+async def test_a_silent_kept_connection_is_not_renewed_but_left(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Silence is a timeout also on a kept connection; the next attempt takes a fresh one."""
+    first: dict[str, Any] = {}
+    server = await line_server(first, {})
+    user = smtp_user(server.port)
+    await user.attempt()
+    first["mail"] = act(say=b"", then="hang")
+
+    silent, following = await user.attempt(0.12), await user.attempt()
+
+    assert (silent.cause, silent.connection) == (Cause.SILENT, Connection.KEPT)
+    assert (following.cause, following.connection) == (Cause.ACCEPTED, Connection.FRESH)
+
+
+async def test_the_cap_on_attempts_in_flight_holds(line_server: StartServer, smtp_user: MakeUser, act: Act) -> None:
+    """The eleventh attempt at once is not made, and says so."""
+    server = await line_server({"banner": act(say=b"", then="hang")})
+    user = smtp_user(server.port)
+
+    outcomes = await asyncio.gather(*(user.attempt(0.1) for _ in range(11)))
+
+    assert [outcome.cause for outcome in outcomes].count(Cause.CAPPED) == 1
+    assert server.connections == 10
+
+
+async def test_the_eleventh_own_connection_turns_a_full_house_into_our_own(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Our own open connections reach the judge."""
+    server = await line_server({"banner": act(say=b"421 4.4.5 Service unavailable, concurrency limit reached\r\n")})
+    user = smtp_user(server.port)
+
+    within = await user.attempt()
+    user.surface.open_connections += 10
+    beyond = await user.attempt()
+    user.surface.open_connections -= 10
+
+    assert (within.fault, beyond.fault) == (Fault.SERVER_ERROR, Fault.CLIENT)
+
+
+# Deadlines and stopping.
+
+
+async def test_at_the_deadline_the_connection_is_reset_at_once(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """No descriptor outlives a silent server's attempt."""
+    server = await line_server({"ehlo": act(say=b"", then="hang")})
+    user = smtp_user(server.port)
+
+    outcome = await user.attempt(0.1)
+    await asyncio.sleep(0)
+
+    assert outcome.cause is Cause.SILENT
+    assert user.surface.open_connections == 0
+    async with asyncio.timeout(1):
+        await server.all_closed.wait()
+
+
+async def test_the_deadline_spans_all_phases(line_server: StartServer, smtp_user: MakeUser, act: Act) -> None:
+    """A server that is slow in every phase does not get a deadline for each."""
+    slow = {phase: act(piece_bytes=1) for phase in ("banner", "ehlo", "starttls")}
+    server = await line_server({**slow, "auth": act(say=b"", then="hang")})
+
+    outcome = await smtp_user(server.port).attempt(0.15)
+
+    assert outcome.phase is Phase.AUTH
+    assert outcome.duration_us < 250_000
+
+
+async def test_an_attempt_that_begins_after_its_deadline_is_our_own_fault(
+    line_server: StartServer, smtp_user: MakeUser
+) -> None:
+    """Nothing is sent, and nobody else is blamed."""
+    server = await line_server()
+
+    outcome = await smtp_user(server.port).attempt(-0.01)
+
+    assert (outcome.fault, outcome.phase, server.connections) == (Fault.SELF, Phase.START, 0)
+
+
+async def test_a_loop_that_stood_still_blames_nobody_else(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """A deadline noticed far too late says that we slept, not that the server did."""
+    server = await line_server({"mail": act(say=b"", then="hang")})
+    user = smtp_user(server.port)
+    task = asyncio.create_task(user.attempt(0.1))
+    await server.heard_mail.wait()
+    stalled_until = asyncio.get_running_loop().time() + 0.45
+    while asyncio.get_running_loop().time() < stalled_until:
+        pass
+
+    outcome = await task
+
+    assert (outcome.fault, outcome.cause) == (Fault.SELF, Cause.INTERNAL)
+
+
+async def test_an_aborted_surface_returns_stopped_outcomes(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Attempts in flight end at once with the cause `stopped` instead of an exception."""
+    server = await line_server({"mail": act(say=b"", then="hang")})
+    user = smtp_user(server.port)
+    task = asyncio.create_task(user.attempt(5))
+    await server.heard_mail.wait()
+
+    user.surface.abort()
+    outcome = await task
+
+    assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.SELF, Cause.STOPPED, Phase.MAIL)
+
+
+async def test_a_cancelled_attempt_stays_cancelled_and_frees_its_connection(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """The caller's own cancellation is passed on."""
+    server = await line_server({"mail": act(say=b"", then="hang")})
+    user = smtp_user(server.port)
+    task = asyncio.create_task(user.attempt(5))
+    await server.heard_mail.wait()
+    async with asyncio.timeout(1):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.all_closed.wait()
+
+
+async def test_a_request_that_can_not_be_written_is_stuck(smtp_user: MakeUser) -> None:
+    """Where the other side's TCP takes nothing more, the server is not called silent."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        sock = socket.create_connection(listener.getsockname())
+        sock.setblocking(False)
+        wire = Wire(sock, lambda: None)
+        await asyncio.get_running_loop().create_connection(lambda: wire, sock=sock)
+        assert wire.unacknowledged_bytes() == 0
+
+        wire.send(b"x" * 1_000_000, 1)
+
+        assert wire.unacknowledged_bytes() > 100_000
+        wire.abort()
+        await asyncio.sleep(0)
+
+
+# Before the session.
+
+
+async def test_a_refused_connection_is_the_networks(free_port: Callable[[], int], smtp_user: MakeUser) -> None:
+    """Nobody listens: refused, in the phase `connect`."""
+    outcome = await smtp_user(free_port()).attempt()
+
+    assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.NETWORK, Cause.REFUSED, Phase.CONNECT)
+    assert "127.0.0.1" in outcome.reply
+
+
+async def test_a_resolver_that_never_answers_is_our_own(smtp_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up that outlasts the deadline says more about our resolver than about the zone."""
+    user = smtp_user(25, host="smtp.example")
+
+    class Deaf:
+        async def getaddrinfo(self, *_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(user.surface._dialer, "_resolver", Deaf())
+
+    outcome = await user.attempt(0.05)
+
+    assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.SELF, Cause.RESOLVER, Phase.LOOKUP)
+
+
+async def test_an_unknown_exception_is_our_own_fault_and_logged(
+    smtp_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours becomes an outcome with a traceback in the log, and never an accusation."""
+    user = smtp_user(25)
+
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(user.surface._dialer, "open", broken)
+    with structlog.testing.capture_logs() as logs:
+        outcome = await user.attempt()
+
+    assert (outcome.fault, outcome.cause) == (Fault.SELF, Cause.INTERNAL)
+    assert [(line["event"], line["exc_info"]) for line in logs] == [("attempt.failed_inside", True)]
+
+
+# TLS.
+
+
+async def test_implicit_tls_comes_before_the_banner(line_server: StartServer, smtp_user: MakeUser) -> None:
+    """On a TLS port the handshake is the first phase after the connect."""
+    server = await line_server(implicit=True)
+
+    outcome = await smtp_user(server.port, tls="implicit").attempt()
+
+    assert outcome.cause is Cause.ACCEPTED
+    assert _names(outcome) == ["connect", "tls", "banner", "ehlo", "auth", *TRANSACTION]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_both_tls_versions_work(
+    version: ssl.TLSVersion, authority: trustme.CA, line_server: StartServer, smtp_user: MakeUser
+) -> None:
+    """A server that speaks TLS 1.2 only, and one that speaks 1.3 only, are served."""
+    context = _server_context(authority.issue_cert("127.0.0.1"))
+    context.minimum_version = context.maximum_version = version
+    server = await line_server(tls=context)
+    user = smtp_user(server.port)
+
+    assert [(await user.attempt()).cause for _ in range(2)] == [Cause.ACCEPTED] * 2
+
+
+def _server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def _expired(authority: trustme.CA) -> trustme.LeafCert:
+    now = datetime.now(UTC)
+    return authority.issue_cert("127.0.0.1", not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize(
+    ("certificate", "cause", "words"),
+    [
+        (_expired, Cause.CERTIFICATE_EXPIRED, "expired"),
+        (lambda authority: authority.issue_cert("other.example"), Cause.CERTIFICATE_NAME, "127.0.0.1"),
+        (lambda _: trustme.CA().issue_cert("127.0.0.1"), Cause.TRUST_STORE, "issuer"),
+    ],
+)
+async def test_a_certificate_that_does_not_verify_ends_the_attempt_before_the_password(
+    certificate: Callable[[trustme.CA], trustme.LeafCert],
+    cause: Cause,
+    words: str,
+    implicit: bool,
+    authority: trustme.CA,
+    line_server: StartServer,
+    smtp_user: MakeUser,
+) -> None:
+    """Expired, for another name, of an unknown authority: told apart, and nothing is sent through such a channel."""
+    server = await line_server(tls=_server_context(certificate(authority)), implicit=implicit)
+
+    outcome = await smtp_user(server.port, tls="implicit" if implicit else "starttls").attempt()
+
+    assert (outcome.cause, outcome.phase) == (cause, Phase.TLS)
+    assert words in outcome.reply
+    assert server.count(b"AUTH") == 0
+
+
+@pytest.mark.parametrize("hurry", [True, False])
+async def test_plain_text_on_a_tls_port_is_named(
+    hurry: bool, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """A plain banner where TLS was due is told from a failed handshake, and quoted."""
+    server = await line_server({} if hurry else {"banner": act(piece_bytes=5)})
+
+    outcome = await smtp_user(server.port, tls="implicit").attempt()
+
+    assert (outcome.cause, outcome.phase) == (Cause.NOT_TLS, Phase.TLS)
+    assert "220" in outcome.reply
+
+
+async def test_plain_text_injected_behind_starttls_is_refused(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Bytes in the same packet as the reply to STARTTLS are not read as if they had come through TLS."""
+    server = await line_server({"starttls": act(say=b"220 2.0.0 continue\r\n250-evil\r\n250 AUTH PLAIN\r\n")})
+
+    outcome = await smtp_user(server.port).attempt()
+
+    assert (outcome.cause, outcome.phase) == (Cause.MALFORMED_REPLY, Phase.TLS)
+    assert "evil" in outcome.reply
+    assert server.count(b"AUTH") == 0
+
+
+async def test_a_server_without_starttls_gets_no_password(
+    line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """A stripped STARTTLS ends the attempt."""
+    server = await line_server({"ehlo": act(say=b"250-x\r\n250 AUTH PLAIN\r\n")})
+
+    outcome = await smtp_user(server.port).attempt()
+
+    assert (outcome.cause, outcome.phase) == (Cause.STARTTLS_MISSING, Phase.EHLO)
+    assert server.count(b"AUTH") == server.count(b"STARTTLS") == 0
+
+
+@pytest.mark.parametrize(
+    ("then", "cause"),
+    [("hang", Cause.SILENT), ("close", Cause.CLOSED), ("reset", Cause.RESET_IN_SESSION)],
+)
+async def test_a_handshake_that_goes_nowhere_is_the_servers(
+    then: str, cause: Cause, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Silence, close and reset in the handshake are judged in the phase `tls`."""
+    server = await line_server({"tls": act(say=b"", then=then)})
+
+    outcome = await smtp_user(server.port).attempt(0.12)
+
+    assert (outcome.cause, outcome.phase) == (cause, Phase.TLS)
+
+
+async def test_a_server_with_nagle_on_does_not_stall_us(
+    line_server: StartServer, smtp_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What arrives while a reply is owed is acknowledged at once, or a server's Nagle costs 40 ms of honest time."""
+    server = await line_server(nagle=True)
+
+    async def fresh_ehlo_us() -> float:
+        user = smtp_user(server.port, connections={"mode": "fresh"})
+        return float(median([dict((await user.attempt()).phases)[Phase.EHLO] for _ in range(7)]))
+
+    mended_us = await fresh_ehlo_us()
+    monkeypatch.setattr(smtp_wire, "_QUICK_ACKNOWLEDGEMENT", None)
+    stalled_us = await fresh_ehlo_us()
+
+    assert stalled_us > 30_000
+    assert mended_us < 20_000
+
+
+# Login, secrets, message.
+
+
+@pytest.mark.parametrize(
+    ("auth", "lines"),
+    [
+        ("plain", [b"AUTH PLAIN AFNNVFBfSW5qZWN0aW9uAGNvcnJlY3QtaG9yc2UtYmF0dGVyeQ=="]),
+        ("login", [b"AUTH LOGIN", b"U01UUF9JbmplY3Rpb24=", b"Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5"]),
+    ],
+)
+async def test_login_follows_the_mechanism(
+    auth: str, lines: list[bytes], line_server: StartServer, smtp_user: MakeUser
+) -> None:
+    """PLAIN says all in one line, LOGIN waits for both prompts."""
+    server = await line_server()
+
+    outcome = await smtp_user(server.port, auth=auth).attempt()
+
+    assert outcome.cause is Cause.ACCEPTED
+    start = server.lines[0].index(lines[0])
+    assert server.lines[0][start : start + len(lines)] == lines
+
+
+@pytest.mark.parametrize("phase", ["auth", "mail", "final"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        PASSWORD,
+        PASSWORD.upper(),
+        "SMTP_Injection",
+        "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5",
+        "AFNNVFBfSW5qZWN0aW9uAGNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==",
+        "tenant-binding-7",
+    ],
+)
+async def test_a_server_that_repeats_our_secrets_does_not_get_them_into_the_outcome(
+    secret: str, phase: str, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """User, password, what AUTH makes of them, and secret header values are struck out, also where the text is cut."""
+    say = b"535 5.7.8 " + b"x" * 490 + f" {secret} no\r\n".encode()
+    server = await line_server({phase: act(say=say)})
+    user = smtp_user(server.port, headers={"X-Binding": SecretStr("tenant-binding-7")})
+
+    outcome = await user.attempt()
+
+    assert secret.lower()[:8] not in repr(outcome).lower()
+    assert "[redacted" in outcome.reply
+    assert PASSWORD not in repr(vars(user.surface)["_settings"])
+
+
+async def test_the_message_arrives_as_configured(line_server: StartServer, smtp_user: MakeUser) -> None:
+    """Ids, addresses, date and placeholders are in the message and the envelope that the server receives."""
+    server = await line_server()
+    user = smtp_user(server.port, headers={"X-Binding": "acme 100%", "Subject": "{ordinal} of {second}", "X-Dot": "."})
+
+    outcome = await user.attempt()
+
+    message = email.message_from_bytes(server.messages[0], policy=email.policy.default)
+    assert message["Message-ID"] == f"<{outcome.message_id}@mail.example>"
+    assert (message["From"], message["To"]) == ("probe@mail.example", "seen@sink.example")
+    assert message.get_all("Subject") == [f"0 of {outcome.second}"]
+    assert (message["X-Binding"], message["X-Dot"]) == ("acme 100%", ".")
+    assert message["Date"].datetime.timestamp() == outcome.started_us // 1_000_000
+    assert outcome.message_id in message.get_content()
+    assert b"MAIL FROM:<probe@mail.example>" in server.lines[0]
+    assert b"RCPT TO:<seen@sink.example>" in server.lines[0]
+    assert server.lines[0][0] == b"EHLO here"
+
+
+def test_headers_are_folded_and_encoded_so_that_a_mail_parser_reads_them_back() -> None:
+    """JSON is folded where white space means nothing, text beyond ASCII is encoded, and no line is too long."""
+    api = {"campaign_id": "größe", "metadata": {f"key{n}": "{message_id}, {target}:  {vantage}" for n in range(40)}}
+    headers: dict[str, str | SecretStr] = {
+        "X-MSYS-API": json.dumps(api, ensure_ascii=False),
+        "Subject": "Prüfung größer {ordinal} für {target}, Sekunde {second}, " + "sehr lang " * 30,
+        "X-Own": "{{message_id}} {message_id} %s %(date)s",
+        "X-Secret": SecretStr("{message_id} 7%"),
+    }
+    template = MessageTemplate(
+        sender="a@b.example", recipient="c@d.example", headers=headers, target="acme", vantage="here"
+    )
+
+    raw = template.fill(TICKET, 1_700_000_000)
+
+    assert raw.isascii()
+    assert all(len(line) < 998 for line in raw.split(b"\r\n"))
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    seen = json.loads(message["X-MSYS-API"])
+    assert seen["campaign_id"] == "größe"
+    assert seen["metadata"]["key39"] == f"{TICKET.message_id}, acme:  here"
+    assert message["Subject"].startswith("Prüfung größer 0 für acme, Sekunde 1, sehr lang sehr lang")
+    assert message["X-Own"] == f"{{{{message_id}}}} {TICKET.message_id} %s %(date)s"
+    assert message["X-Secret"] == "{message_id} 7%"
+
+
+TICKET = Ticket(target=".dotted", vantage="v", surface=Surface.SMTP, second=1, ordinal=0)
+
+
+@pytest.mark.parametrize("value", [".", ". dot", "{target}", "a\t.b", ""])
+def test_no_header_value_can_end_the_message(value: str) -> None:
+    """The only line that is a lone dot is the last one."""
+    template = MessageTemplate(
+        sender="a@b.example", recipient="c@d.example", headers={"X-A": value}, target=".dotted", vantage="v"
+    )
+
+    lines = template.fill(TICKET, 1).split(b"\r\n")
+
+    assert lines[-2:] == [b".", b""]
+    assert not any(line.startswith(b".") for line in lines[:-2])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("X-A", "a\r\nBcc: all@example.org", "line break"),
+        ("X-A", "a\n.\nMAIL", "line break"),
+        ("X-A: b\r\nX", "a", "not a header name"),
+        ("X-A", "x" * 2000, "folded"),
+        ("X-A", "für{second}", "put a space between"),
+    ],
+)
+def test_a_header_that_could_break_out_is_refused_in_one_sentence(name: str, value: str, words: str) -> None:
+    """A line break can't get into the message, not even when the settings have been made by hand."""
+    with pytest.raises(ValueError, match=words):
+        MessageTemplate(sender="a@b.c", recipient="c@d.e", headers={name: value}, target="t", vantage="v")
+
+
+# A server that is not of our making.
+
+
+async def test_a_real_aiosmtpd_with_starttls_and_login_takes_the_message(
+    server_tls: ssl.SSLContext, smtp_user: MakeUser
+) -> None:
+    """Two attempts against aiosmtpd, on one connection, arrive as two messages."""
+    received: list[Any] = []
+
+    class Keep(Message):
+        def handle_message(self, message: Any) -> None:
+            received.append(message)
+
+    def check(*arguments: Any) -> AuthResult:
+        login = arguments[-1]
+        return AuthResult(success=login.login == b"SMTP_Injection" and login.password == PASSWORD.encode())
+
+    def factory() -> SMTP:
+        return SMTP(
+            Keep(), tls_context=server_tls, require_starttls=True, auth_required=True, authenticator=check,
+            loop=asyncio.get_running_loop(),
+        )  # fmt: skip
+
+    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+    user = smtp_user(server.sockets[0].getsockname()[1])
+
+    outcomes = [await user.attempt(), await user.attempt()]
+    user.surface.close()
+    server.close()
+    await server.wait_closed()
+
+    assert [(o.cause, o.connection) for o in outcomes] == [
+        (Cause.ACCEPTED, Connection.FRESH),
+        (Cause.ACCEPTED, Connection.KEPT),
+    ]
+    assert [m["Message-ID"] for m in received] == [f"<{o.message_id}@mail.example>" for o in outcomes]

@@ -108,6 +108,7 @@ async def test_what_is_offered_is_kept_and_told_once(script: Any, running: Any) 
     assert teller.steps == script.steps
     assert queue.records == 0
     assert teller.said == []
+    assert not queue.troubled
 
 
 async def test_what_gathers_during_a_commit_becomes_one_batch(script: Any, running: Any) -> None:
@@ -173,8 +174,9 @@ async def test_the_queue_is_bounded(script: Any, running: Any) -> None:
         queue.offer(script.second())
     running(queue)
     assert await queue.drain(LONG_S) == 0
-    assert not queue.full
-    assert len(teller.steps) == 6
+    queue.offer(script.second())
+    assert await queue.drain(LONG_S) == 0
+    assert len(teller.steps) == 8
 
 
 async def test_a_failing_ledger_is_tried_until_it_works(script: Any, running: Any) -> None:
@@ -188,14 +190,12 @@ async def test_a_failing_ledger_is_tried_until_it_works(script: Any, running: An
     queue.offer(script.second())
     await until(lambda: len(teller.said) >= 3)
 
-    assert [queue.troubled] == [True]
     assert set(teller.said) == {"ledger.db: the disk is full"}
     assert (teller.waiting[0], teller.waiting[-1]) == (10, 20)
     assert teller.steps == []
     assert all(batch is ledger.tried[0] for batch in ledger.tried)
     ledger.failure = None
     assert await queue.drain(LONG_S) == 0
-    assert [queue.troubled] == [False]
     assert teller.said[-1] == "recovered"
     assert teller.said.count("recovered") == 1
     assert teller.steps == script.steps

@@ -28,7 +28,7 @@ format: $(installed) ## put the sources in order
 	$(python) -m ruff format .
 
 bench: $(installed) servers ## measure the cost of an attempt and the cadence on one core
-	$(python) tests/bench/run.py
+	$(python) -m tests.bench.run
 
 soak: $(installed) servers ## the long runs, hours rather than seconds
 	$(python) -m pytest -m soak -o faulthandler_exit_on_timeout=false

@@ -1,9 +1,9 @@
 """A scripted run of the rules, whose batches the ledger's tests keep, break and read back."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,12 +148,35 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the tables once: the migrations take longer than most tests."""
+    path = tmp_path_factory.mktemp("empty") / "ledger.db"
+    store = Store(str(path), VANTAGE)
+    store.open()
+    store.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole_story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep the whole story once."""
+    path = tmp_path_factory.mktemp("story") / "ledger.db"
+    store = Store(str(path), VANTAGE)
+    for batch in Script().story():
+        store.append(batch)
+    store.close()
+    return path
+
+
 @pytest.fixture
-def make_store() -> Iterator[Callable[[Path | str], Store]]:
+def make_store(empty_ledger: Path) -> Iterator[Callable[[Path | str], Store]]:
     """Give a function that opens a store; all are closed at the end."""
     stores = []
 
     def make(address: Path | str) -> Store:
+        if isinstance(address, Path) and address.parent.exists() and not address.exists():
+            shutil.copy(empty_ledger, address)
         # A clock of the test's own: the same script makes the same bytes.
         ticks = iter(range(FIRST_SECOND * 1_000_000, 2 * FIRST_SECOND * 1_000_000, 1_000_000))
         store = Store(str(address), VANTAGE, wall_us=lambda: next(ticks))
@@ -167,13 +190,10 @@ def make_store() -> Iterator[Callable[[Path | str], Store]]:
 
 
 @pytest.fixture
-def kept(path: Path, script: Script, make_store: Callable[[Path], Store]) -> Path:
-    """Give a ledger that holds the whole story."""
-    store = make_store(path)
-    for batch in script.story():
-        store.append(batch)
-    store.close()
-    return path
+def kept(path: Path, script: Script, whole_story: Path) -> Path:
+    """Give a ledger that holds the whole story, and the script as it stands after it."""
+    script.story()
+    return Path(shutil.copy(whole_story, path))
 
 
 @pytest.fixture
@@ -186,8 +206,3 @@ def tamper(path: Path) -> Callable[..., None]:
                 connection.execute(statement)
 
     return run
-
-
-def changed_terms(terms: Terms, **persistence: int) -> Terms:
-    """Give terms with another rule of persistence."""
-    return replace(terms, persistence=replace(terms.persistence, **persistence))

@@ -6,6 +6,7 @@ to a file beside its ledger.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -35,11 +36,19 @@ def main() -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Die at each call once."""
+    """Die at each call once: first while the tables are made, then in a ledger that has them already."""
+    opened = folder / "opened"
+    each(lambda crash_at: make_tables(folder / f"open-{crash_at:03}.db", crash_at))
+    make_tables(opened, 0)
+    each(lambda crash_at: run(Path(shutil.copy(opened, folder / f"run-{crash_at:03}.db")), crash_at))
+
+
+def each(run_to: Callable[[int], None]) -> None:
+    """Fork a child for each k until one comes through."""
     for crash_at in range(1, 1_000):
         child = os.fork()
         if child == 0:
-            run(folder / f"{crash_at:03}.db", crash_at)
+            run_to(crash_at)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -48,32 +57,50 @@ def sweep(folder: Path) -> None:
         assert code == CRASHED, f"the run that was to die at call {crash_at} ended with {code}"
 
 
-def run(path: Path, crash_at: int) -> None:
-    """Keep a story with an issue, a run of unobserved seconds and a cut in it."""
-    calls = 0
+class Counter:
+    """Counts the calls that change something, and dies at one of them."""
 
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == crash_at:
+    def __init__(self, crash_at: int) -> None:
+        self._left = crash_at
+
+    def call(self, *_: Any) -> None:
+        """Count a call."""
+        self._left -= 1
+        if self._left == 0:
             os._exit(CRASHED)
 
-    def count_writes(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        # To die before a read is to die after the call before it.
+    def statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        """Count a statement; to die before a read is to die after the call before it."""
         if not statement.lstrip().startswith(READS):
-            count()
+            self.call()
 
+    def watch(self, store: Store) -> None:
+        """Count what a store does to its database."""
+        event.listen(store.engine, "before_cursor_execute", self.statement)
+        event.listen(store.engine, "commit", self.call)
+
+
+def make_tables(path: Path, crash_at: int) -> None:
+    """Open a ledger that does not exist."""
     store = Store(str(path), "vantage-1")
-    event.listen(store.engine, "before_cursor_execute", count_writes)
-    event.listen(store.engine, "commit", count)
+    Counter(crash_at).watch(store)
+    store.open()
+    store.close()
+
+
+def run(path: Path, crash_at: int) -> None:
+    """Keep a story with an issue, a run of unobserved seconds and a cut in it."""
+    store = Store(str(path), "vantage-1")
+    counter = Counter(crash_at)
+    counter.watch(store)
     store.open()
     script = Script(["main"], replace(TERMS, persistence=Persistence(unavailable_seconds=1, window_seconds=1)))
     with path.with_suffix(".told").open("w", buffering=1) as told:
         for batch in story(script):
-            keep(store, batch, told.write, count)
+            keep(store, batch, told.write, counter.call)
         while not cut(store, ["main"], script.next_second, 600, 1_200, 6).finished:
-            count()
-        keep(store, script.second(), told.write, count)
+            counter.call()
+        keep(store, script.second(), told.write, counter.call)
 
 
 def story(script: Script) -> Iterator[Batch]:

@@ -44,6 +44,7 @@ class Dialer:
         """Return a connected non-blocking socket and the address it is connected to; raise Trouble."""
         family, address = self._literal or await self._look_up(watch)
         watch.enter(Phase.CONNECT)
+        watch.address = address[0]
         sock = _new_socket(family)
         try:
             await asyncio.get_running_loop().sock_connect(sock, address)

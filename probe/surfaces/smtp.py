@@ -10,17 +10,13 @@ server can't take an empty message for one of ours. A connection on which anythi
 """
 
 import asyncio
-import base64
 import re
 import ssl
-from collections.abc import Iterable
 from zlib import crc32
 
 import aiodns
 import structlog
-from aiosmtplib.auth import auth_login_encode, auth_plain_encode
 from aiosmtplib.esmtp import parse_esmtp_extensions
-from pydantic import SecretStr
 
 from probe.clock import Clock
 from probe.core.endings import fault_of
@@ -29,8 +25,10 @@ from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
 from probe.surfaces.dial import Dialer
 from probe.surfaces.pool import Pool
+from probe.surfaces.smtp_login import auth_lines, secrets_of
 from probe.surfaces.smtp_message import MessageTemplate, plain_line
-from probe.surfaces.smtp_wire import SERVICE_CLOSING, Reply, Wire, printable
+from probe.surfaces.smtp_reader import Reply, printable
+from probe.surfaces.smtp_wire import SERVICE_CLOSING, Wire
 from probe.surfaces.watch import Trouble, Watch
 
 log = structlog.get_logger(__name__)
@@ -113,7 +111,7 @@ class SmtpSurface:
         self._mail = b"MAIL FROM:<%s>\r\n" % plain_line(settings.sender, "sender").encode()
         self._rcpt = b"RCPT TO:<%s>\r\n" % plain_line(settings.recipient, "recipient").encode()
         self._envelope = self._mail + self._rcpt + b"DATA\r\n"
-        self._auth_lines = _auth_lines(settings)
+        self._auth_lines = auth_lines(settings)
         self._message = MessageTemplate(
             sender=settings.sender,
             recipient=settings.recipient,
@@ -121,7 +119,7 @@ class SmtpSurface:
             target=target,
             vantage=vantage,
         )
-        self._secrets = _secrets_of(settings)
+        self._secrets = secrets_of(settings)
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False
         self.open_connections = 0
@@ -319,6 +317,7 @@ class SmtpSurface:
         if trip.words:
             text = f"{text} (kept connection: {trip.words})"
         ticket = trip.ticket
+        was_never_open = trip.connection is Connection.FRESH and not trip.address
         is_unclear = cause is not Cause.ACCEPTED and (reply is None or cause is Cause.MALFORMED_REPLY)
         return Outcome(
             target=ticket.target,
@@ -334,8 +333,8 @@ class SmtpSurface:
             enhanced_code="" if reply is None else _enhanced_code(reply),
             reply=self._redacted(text)[:REPLY_CHARACTERS_MAX],
             message_id=ticket.message_id,
-            connection=trip.connection,
-            address=trip.address,
+            connection=Connection.NONE if was_never_open else trip.connection,
+            address=trip.address or trip.watch.address,
             maybe_accepted=trip.is_dot_sent and is_unclear,
             phases=_merged(phases),
         )
@@ -382,30 +381,3 @@ def _merged(phases: tuple[tuple[Phase, int], ...]) -> tuple[tuple[Phase, int], .
     for phase, duration_us in phases:
         durations[phase] = durations.get(phase, 0) + duration_us
     return phases if len(durations) == len(phases) else tuple(durations.items())
-
-
-def _auth_lines(settings: Smtp) -> tuple[bytes, ...]:
-    """Return the lines that log in: each but the last is answered by 334 (RFC 4954 section 4)."""
-    if settings.user is None or settings.password is None:
-        return ()
-    password = settings.password.get_secret_value()
-    if settings.auth == "login":
-        user_line, password_line = auth_login_encode(settings.user, password)
-        return (b"AUTH LOGIN\r\n", user_line + b"\r\n", password_line + b"\r\n")
-    return (b"AUTH PLAIN " + auth_plain_encode(settings.user, password) + b"\r\n",)
-
-
-def _secrets_of(settings: Smtp) -> re.Pattern[str] | None:
-    """Return what a server could repeat of our secrets, as they are and as AUTH encodes them."""
-    secrets = [value.get_secret_value() for value in settings.headers.values() if isinstance(value, SecretStr)]
-    if settings.user is not None and settings.password is not None:
-        user, password = settings.user, settings.password.get_secret_value()
-        secrets += [user, password, auth_plain_encode(user, password).decode()]
-        secrets += _as_base64((user, password))
-    # The longest first, so that none hides a part of another.
-    found = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, found)), re.IGNORECASE) if found else None
-
-
-def _as_base64(texts: Iterable[str]) -> list[str]:
-    return [base64.b64encode(text.encode()).decode() for text in texts]

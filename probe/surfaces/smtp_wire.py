@@ -1,8 +1,7 @@
 """One SMTP connection on the wire: replies read under limits, TLS in memory, and an end that is never lost.
 
-Theory of operation. `ReplyReader` is sans-IO: bytes in, replies out, garbage raised. `Wire` is the asyncio protocol
-around it. Replies are queued in the order in which they came, and how the connection ended stands behind the last of
-them, so a 421 that was sent before a close is always read before the close is.
+Theory of operation. Replies are queued in the order in which they came, and how the connection ended stands behind the
+last of them, so a 421 that was sent before a close is always read before the close is.
 
 aiosmtplib's client is not used for attempts: its protocol throws away replies that nobody asked for (the 421 that says
 why a connection closes is one), can't pipeline, and gives no time per phase. Its encodings are used.
@@ -22,7 +21,6 @@ one by one. So whenever something arrived and a reply is still owed, we acknowle
 import asyncio
 import contextlib
 import fcntl
-import re
 import socket
 import ssl
 import struct
@@ -34,87 +32,17 @@ from typing import Final, cast
 from probe.clock import monotonic_us
 from probe.core.model import Cause
 from probe.surfaces.dial import cause_of_tls
+from probe.surfaces.smtp_reader import Malformed, Reply, ReplyReader, printable
 from probe.surfaces.watch import Trouble
 
 # May answer any command, and may come before one (RFC 5321 section 3.8).
 SERVICE_CLOSING: Final = 421
-# RFC 5321 section 4.5.3.1.5 lets a reply line have 512 octets; servers that say more exist.
-LINE_BYTES_MAX: Final = 2048
-REPLY_LINES_MAX: Final = 128
-REPLY_BYTES_MAX: Final = 32 * 1024
 # Three replies are owed at most; a server that talks on its own gets no more than this.
 REPLIES_WAITING_MAX: Final = 8
-EVIDENCE_BYTES_MAX: Final = 512
 TLS_RECORD_BYTES_MAX: Final = 16 * 1024
 
-# A client must take a code without a text, and without a space before the missing text (RFC 5321 section 4.2).
-_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _QUICK_ACKNOWLEDGEMENT: Final = getattr(socket, "TCP_QUICKACK", None)
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-
-
-class Reply:
-    """One reply: its code, and the text of each of its lines."""
-
-    __slots__ = ("code", "lines")
-
-    def __init__(self, code: int, lines: tuple[bytes, ...]) -> None:
-        self.code = code
-        self.lines = lines
-
-
-class Malformed(Exception):
-    """What came is not an SMTP reply, or is beyond the limits on one; holds the bytes as evidence."""
-
-
-class ReplyReader:
-    """Turns bytes into replies, however they were cut into packets."""
-
-    __slots__ = ("_buffer", "_code", "_lines", "_reply_bytes")
-
-    def __init__(self) -> None:
-        self._buffer = b""
-        self._code = b""
-        self._lines: list[bytes] = []
-        self._reply_bytes = 0
-
-    @property
-    def is_mid_reply(self) -> bool:
-        """Say whether a reply has begun and not ended."""
-        return bool(self._buffer or self._lines)
-
-    @property
-    def evidence(self) -> bytes:
-        """Return what has come of a reply that has not ended."""
-        return b"\n".join([*self._lines, self._buffer])[:EVIDENCE_BYTES_MAX]
-
-    def feed(self, data: bytes, replies: deque[Reply]) -> None:
-        """Append the replies that are whole now; raise Malformed behind the last good one."""
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            reply = self._take_line(line)
-            if reply is not None:
-                replies.append(reply)
-        if len(self._buffer) > LINE_BYTES_MAX:
-            raise Malformed(self._buffer[:EVIDENCE_BYTES_MAX])
-
-    def _take_line(self, raw: bytes) -> Reply | None:
-        # A bare LF ends a line too: lenient, since it leaves nothing open to misreading.
-        line = raw[:-1] if raw.endswith(b"\r") else raw
-        match = _LINE.fullmatch(line)
-        self._reply_bytes += len(raw) + 1
-        too_much = (
-            len(line) > LINE_BYTES_MAX or self._reply_bytes > REPLY_BYTES_MAX or len(self._lines) >= REPLY_LINES_MAX
-        )
-        if match is None or too_much or (self._code and match[1] != self._code):
-            raise Malformed(b"\n".join([*self._lines[:4], line])[:EVIDENCE_BYTES_MAX])
-        self._lines.append(match[3] or b"")
-        if match[2] == b"-":
-            self._code = match[1]
-            return None
-        reply = Reply(int(match[1]), tuple(self._lines))
-        self._code, self._lines, self._reply_bytes = b"", [], 0
-        return reply
 
 
 class Wire(asyncio.Protocol):
@@ -352,12 +280,6 @@ def reason_of(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return (error.reason or str(error)).replace("_", " ").lower()
-
-
-def printable(data: bytes) -> str:
-    """Return bytes from the network as text on one line that can do no harm."""
-    text = data.decode("utf-8", "replace").replace("\r", "").replace("\n", " / ")
-    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _text_of(reply: Reply) -> str:

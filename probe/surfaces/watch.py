@@ -18,11 +18,12 @@ class Trouble(Exception):
 class Watch:
     """Times the phases of one attempt, in microseconds of the monotonic clock. The current phase is where it is now."""
 
-    __slots__ = ("_marks", "_phase_started_us", "phase", "started_us")
+    __slots__ = ("_marks", "_phase_started_us", "address", "phase", "started_us")
 
     def __init__(self) -> None:
         self.started_us = self._phase_started_us = monotonic_us()
         self.phase = Phase.START
+        self.address = ""  # the address last dialled, so that it is known also where nobody answered
         self._marks: list[tuple[Phase, int]] = []
 
     def enter(self, phase: Phase) -> None:

@@ -130,6 +130,8 @@ class LineServer:
                 await self._act("ehlo", script, reader, writer)
             elif verb == b"STARTTLS":
                 await self._act("starttls", script, reader, writer)
+                if "tls" in script:
+                    await reader.read(4096)  # the ClientHello
                 await self._act("tls", {"tls": Act(say=b""), **script}, reader, writer)
                 assert self.tls is not None
                 with suppress(OSError):

@@ -346,6 +346,7 @@ async def test_a_refused_connection_is_the_networks(free_port: Callable[[], int]
 
     assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.NETWORK, Cause.REFUSED, Phase.CONNECT)
     assert "127.0.0.1" in outcome.reply
+    assert (outcome.address, outcome.connection) == ("127.0.0.1", Connection.NONE)
 
 
 async def test_a_resolver_that_never_answers_is_our_own(smtp_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,6 +497,21 @@ async def test_a_handshake_that_goes_nowhere_is_the_servers(
     outcome = await smtp_user(server.port).attempt(0.12)
 
     assert (outcome.cause, outcome.phase) == (cause, Phase.TLS)
+
+
+@pytest.mark.parametrize(
+    ("alert", "cause"), [(80, Cause.TLS_SERVER_ERROR), (40, Cause.TLS_FAILED), (70, Cause.TLS_FAILED)]
+)
+async def test_an_alert_in_the_handshake_says_whose_failure_it_is(
+    alert: int, cause: Cause, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """internal_error is the server's own word; handshake_failure and protocol_version need a control's."""
+    server = await line_server({"tls": act(say=b"\x15\x03\x03\x00\x02\x02" + bytes([alert]), then="hang")})
+
+    outcome = await smtp_user(server.port).attempt()
+
+    assert (outcome.cause, outcome.phase) == (cause, Phase.TLS)
+    assert "alert" in outcome.reply
 
 
 async def test_a_server_with_nagle_on_does_not_stall_us(

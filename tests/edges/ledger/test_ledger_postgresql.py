@@ -28,7 +28,7 @@ def server(
 ) -> Iterator[str]:
     """Start a PostgreSQL of our own on loopback, as a user without rights, and give its URL."""
     if importlib.util.find_spec("psycopg") is None:
-        do_without("needs psycopg (pip install 'sev1probe[postgresql]')")
+        do_without("needs psycopg (pip install 'sev1probe[postgres]')")
     initdb, pg_ctl = require_program("initdb"), require_program("pg_ctl")
     folder = Path(tempfile.mkdtemp(prefix="sev1probe-pg-"))
     port = free_port()

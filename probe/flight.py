@@ -20,22 +20,26 @@ class Flight:
 
     async def enter(self) -> bool:
         """Take a place, waiting a moment for one; False means that the cap holds."""
-        if self.in_flight >= self.in_flight_max:
-            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(room)
+        if self.in_flight < self.in_flight_max:
+            self.in_flight += 1
+            return True
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(room)
+        try:
             await asyncio.wait([room], timeout=ROOM_WAIT_S)
-            if room in self._waiting:
-                self._waiting.remove(room)
+        except asyncio.CancelledError:
+            if room.done():
+                self.leave()
+            raise
+        finally:
             if not room.done():
-                return False
-        self.in_flight += 1
-        return True
+                self._waiting.remove(room)
+        return room.done()
 
     def leave(self) -> None:
-        """Give the place back, and wake who waits longest."""
-        self.in_flight -= 1
-        while self._waiting:
-            room = self._waiting.popleft()
-            if not room.done():
-                room.set_result(None)
-                return
+        """Give the place to who waits longest, or back."""
+        # It passes from hand to hand: between a place given back and one taken, a newcomer could come in as well.
+        if self._waiting and self.in_flight <= self.in_flight_max:
+            self._waiting.popleft().set_result(None)
+        else:
+            self.in_flight -= 1

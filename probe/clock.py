@@ -7,6 +7,7 @@ somebody can neither repeat a second nor take one back.
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 SECOND_US = 1_000_000
@@ -54,23 +55,27 @@ class Clock(Protocol):
 class SystemClock:
     """The host's clocks, tied together."""
 
-    def __init__(self) -> None:
-        self._offset_us = wall_us() - monotonic_us()
+    def __init__(
+        self, *, read_monotonic_us: Callable[[], int] = monotonic_us, read_wall_us: Callable[[], int] = wall_us
+    ) -> None:
+        self._read_monotonic_us = read_monotonic_us
+        self._read_wall_us = read_wall_us
+        self._offset_us = read_wall_us() - read_monotonic_us()
 
     def now_us(self) -> int:
         """Return the disciplined Unix time in microseconds: it never goes back."""
-        return monotonic_us() + self._offset_us
+        return self._read_monotonic_us() + self._offset_us
 
     def monotonic_us(self) -> int:
         """Return monotonic microseconds, for durations."""
-        return monotonic_us()
+        return self._read_monotonic_us()
 
     def discipline(self) -> int:
         """Follow the wall clock: forward steps at once (the seconds between are lost), everything else slowly.
 
         A step back is never followed at once, since a second would then be judged twice.
         """
-        ahead_us = wall_us() - self.now_us()
+        ahead_us = self._read_wall_us() - self.now_us()
         if ahead_us >= STEP_US_MIN:
             self._offset_us += ahead_us
             return 0

@@ -21,7 +21,7 @@ from probe.core.model import Cause, Fault
 REPLY_CHARACTERS_MAX = 512
 ENHANCED_CODE_CHARACTERS_MAX = 32
 ERRORS_READ_MAX = 8
-REDACTED = "[redacted]"
+REDACTED = "<redacted>"
 
 
 class Shape(StrEnum):

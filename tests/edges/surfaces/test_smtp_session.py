@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+import io
 import json
 import socket
 import ssl
@@ -19,6 +20,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from pydantic import SecretStr
 
 from probe.core.model import Cause, Connection, Fault, Outcome, Phase, Surface, Ticket
+from probe.log import LogFormat, set_up
 from probe.surfaces import smtp_wire
 from probe.surfaces.smtp_message import MessageTemplate
 from probe.surfaces.smtp_wire import Wire
@@ -580,6 +582,35 @@ async def test_a_server_that_repeats_our_secrets_does_not_get_them_into_the_outc
     assert secret.lower()[:8] not in repr(outcome).lower()
     assert "[redacted" in outcome.reply
     assert PASSWORD not in repr(vars(user.surface)["_settings"])
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_a_traceback_of_our_own_does_not_hold_the_password(
+    log_format: LogFormat, line_server: StartServer, smtp_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug that strikes while the login is on its way is logged without the login, as it is and as AUTH encodes it."""
+    server = await line_server()
+    user = smtp_user(server.port)
+    write = Wire._write
+
+    def break_at_login(wire: Wire, data: bytes) -> None:
+        if data.startswith(b"AUTH"):
+            raise ZeroDivisionError
+        write(wire, data)
+
+    monkeypatch.setattr(Wire, "_write", break_at_login)
+    lines = io.StringIO()
+    writer = set_up(log_format, "debug", lines)
+    try:
+        outcome = await user.attempt()
+    finally:
+        writer.close()
+        structlog.reset_defaults()
+
+    assert (outcome.cause, outcome.phase) == (Cause.INTERNAL, Phase.AUTH)
+    assert "ZeroDivisionError" in lines.getvalue()
+    for secret in (PASSWORD, "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5", "AFNNVFBfSW5qZWN0aW9u"):
+        assert secret[:8] not in lines.getvalue()
 
 
 async def test_the_message_arrives_as_configured(line_server: StartServer, smtp_user: MakeUser) -> None:

@@ -15,13 +15,18 @@ class ControlSecond:
 
     pending: int
     outcomes: list[ControlOutcome] = field(default_factory=list)
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class OpenSecond:
-    """A second of one target whose attempts have not all ended."""
+    """A second of one target whose attempts have not all ended.
+
+    What has not ended at `overdue_us` of the monotonic clock has a bug.
+    """
 
     second: int
+    overdue_us: int
     terms: Terms
     controls: ControlSecond
     pending: int = 0
@@ -97,14 +102,10 @@ class Lane:
                 opened.all_started = True
                 opened.controls.pending = 0
 
-    def cut_off_overdue(self, before_second: int) -> int:
-        """Cancel the attempts of a head that should have ended before; return how many there were.
+    def overdue_tasks(self, now_us: int) -> set["asyncio.Task[None]"]:
+        """List the attempts and controls that should have ended before `now_us` of the monotonic clock.
 
-        This holds the limit on open seconds even against a bug in a surface.
+        To cut them off holds the limit on open seconds even against a bug in a surface.
         """
-        head = self.open[0] if self.open else None
-        if not isinstance(head, OpenSecond) or head.second >= before_second:
-            return 0
-        for task in head.tasks:
-            task.cancel()
-        return len(head.tasks)
+        late = [opened for opened in self.open if isinstance(opened, OpenSecond) and opened.overdue_us <= now_us]
+        return {task for opened in late for task in opened.tasks | opened.controls.tasks}

@@ -37,7 +37,8 @@ log = structlog.get_logger("runner")
 CLOSE_AT_US = 940_000
 # Lanes closed between two turns of the event loop; at some 60 us each this holds an attempt up by a millisecond or so.
 LANES_PER_TURN = 16
-# An attempt has to end by its deadline. One that has not by this much later has a bug, and is cut off.
+# An attempt has to end by its deadline. One that has not by this much later has a bug, and is cut off. So is a control
+# that the second still waits for by then.
 OVERDUE_US = 2 * SECOND_US
 # Lateness up to this much is taken off the attempt's own time, so that hanging attempts can't drift through the second.
 LATENESS_ABSORBED_US_MAX = 50_000
@@ -196,7 +197,8 @@ class Runner:
                     flight.leave()
                     self._sink.ended(slot)
         except asyncio.CancelledError:
-            outcome = not_made(ticket, started_us, Cause.STOPPED, self._clock.monotonic_us() - started_mono_us)
+            cause = Cause.STOPPED if self._stopping.is_set() else Cause.INTERNAL  # It was overdue.
+            outcome = not_made(ticket, started_us, cause, self._clock.monotonic_us() - started_mono_us)
         except Exception:
             log.exception("attempt.failed_inside", target=slot.target, surface=slot.surface, second=opened.second)
             outcome = not_made(ticket, started_us, Cause.INTERNAL, self._clock.monotonic_us() - started_mono_us)
@@ -211,8 +213,9 @@ class Runner:
         self._controls.append(controls)
         for name, control in self._plan.controls.items():
             task = asyncio.create_task(self._control(second, name, control, controls))
-            self._control_tasks.add(task)
-            task.add_done_callback(self._control_tasks.discard)
+            for tasks in (self._control_tasks, controls.tasks):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
         return controls
 
     async def _control(self, second: int, name: str, control: Control, into: ControlSecond) -> None:
@@ -255,6 +258,8 @@ class Runner:
 
     def _open_seconds(self, second: int, controls: ControlSecond) -> None:
         self._seconds = {}
+        # On the clock that nobody sets, and by this plan's deadlines: a reload may shorten those of later seconds.
+        overdue_us = self._clock.monotonic_us() + SECOND_US + self._plan.timeout_us_max + OVERDUE_US
         for target, lane in self._lanes.items():
             terms = self._plan.terms[target]
             if lane.next_second > second:
@@ -263,7 +268,9 @@ class Runner:
                 log.warning("target.record_is_ahead", target=target, seconds=lane.next_second - second)
                 continue
             lane.mark_gap(Gap(through_second=second - 1, terms=terms, reason=self._gap_reason))
-            self._seconds[target] = opened = OpenSecond(second=second, terms=terms, controls=controls)
+            self._seconds[target] = opened = OpenSecond(
+                second=second, overdue_us=overdue_us, terms=terms, controls=controls
+            )
             lane.open.append(opened)
 
     # Closing.
@@ -293,9 +300,12 @@ class Runner:
             self._sink.offer(closed, controls, checkpoint or self._checkpoint_due(closed))
 
     def _cut_off_overdue(self) -> None:
-        before_second = (self._clock.now_us() - self._plan.timeout_us_max - OVERDUE_US) // SECOND_US
-        if attempts := sum(lane.cut_off_overdue(before_second) for lane in self._all_lanes()):
-            log.error("attempt.overdue", attempts=attempts)
+        now_us = self._clock.monotonic_us()
+        overdue = set[asyncio.Task[None]]().union(*(lane.overdue_tasks(now_us) for lane in self._all_lanes()))
+        for task in overdue:
+            task.cancel()
+        if overdue:
+            log.error("attempt.overdue", attempts=len(overdue))
 
     def _take_control_outcomes(self) -> list[ControlOutcome]:
         over = [controls for controls in self._controls if not controls.pending]

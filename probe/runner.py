@@ -294,6 +294,7 @@ class Runner:
                 await asyncio.sleep(0)
         for target in [target for target, lane in self._leaving.items() if not lane.open]:
             self._known_states[target] = self._leaving.pop(target).state
+            checkpoint = True  # Its record ends here, perhaps for long, and must be read from here when it comes back.
         closed, self._closed = self._closed, []
         controls = self._take_control_outcomes()
         if closed or controls:

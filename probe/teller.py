@@ -6,7 +6,7 @@ recorded" (an outage of our disk must not keep the Severity 1 line from being ca
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -33,6 +33,7 @@ class Teller:
         self._view = view
         self._queue: LedgerQueue | None = None
         self._records_max = 0
+        self._terms: dict[str, Terms] = {}
         self._offered: deque[tuple[Closed, bool]] = deque()  # with whether it was told before it was kept
         self._to_tell: deque[tuple[Closed, bool]] = deque()
         self._controls: deque[ControlOutcome] = deque()
@@ -63,11 +64,30 @@ class Teller:
             if self._in_trouble:
                 self._tell_soon(entry, recorded=False)
         self._controls.extend(controls)
-        first, *others = _by_terms(closed)
-        self._queue.offer(_batch(first, controls, checkpoint))
-        for entries in others:
-            self._queue.offer(_batch(entries, (), checkpoint))
+        first, *others = self._parts(closed)
+        self._queue.offer(_batch(*first, controls, checkpoint))
+        for part in others:
+            self._queue.offer(_batch(*part, (), checkpoint))
         self._show_ledger()
+
+    def _parts(self, closed: Sequence[Closed]) -> list[tuple[Mapping[str, Terms], list[Closed]]]:
+        """Part what was closed so that a target has one set of terms in each part; a reload changes them in between.
+
+        The same mapping is handed on as long as nothing changes, since the ledger's queue merges only what shares it.
+        """
+        parts: list[tuple[Mapping[str, Terms], list[Closed]]] = []
+        entries: list[Closed] = []
+        seen: set[str] = set()
+        for entry in closed:
+            target = entry.step.target
+            if self._terms.get(target) != entry.terms:
+                if target in seen:
+                    parts.append((self._terms, entries))
+                    entries, seen = [], set()
+                self._terms = {**self._terms, target: entry.terms}
+            seen.add(target)
+            entries.append(entry)
+        return [*parts, (self._terms, entries)]
 
     def started(self, slot: Slot, lateness_us: int) -> None:
         """Count an attempt that starts."""
@@ -157,24 +177,14 @@ class Teller:
         )
 
 
-def _by_terms(closed: Sequence[Closed]) -> list[list[Closed]]:
-    """Part what was closed so that within each part a target has one set of terms; a reload changes them in between."""
-    parts: list[list[Closed]] = [[]]
-    terms: dict[str, Terms] = {}
-    for entry in closed:
-        if terms.setdefault(entry.step.target, entry.terms) != entry.terms:
-            parts.append([])
-            terms = {entry.step.target: entry.terms}
-        parts[-1].append(entry)
-    return parts
-
-
-def _batch(entries: Sequence[Closed], controls: Sequence[ControlOutcome], checkpoint: bool) -> Batch:
+def _batch(
+    terms: Mapping[str, Terms], entries: Sequence[Closed], controls: Sequence[ControlOutcome], checkpoint: bool
+) -> Batch:
     states = {entry.step.target: entry.state for entry in entries} if checkpoint else {}
     return Batch(
         steps=tuple([entry.step for entry in entries]),
         controls=tuple(controls),
-        terms={entry.step.target: entry.terms for entry in entries},
+        terms=terms,
         states=tuple(states.values()),
     )
 

@@ -1,0 +1,121 @@
+"""Settings that change under a running daemon."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.system.daemon.conftest import Daemon, Evidence, Provider, Start
+
+Describe = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
+
+
+def test_a_wrong_file_changes_nothing_and_is_said_loudly(
+    start: "Start", target: Describe, settings: Write, evidence: Callable[..., "Evidence"]
+) -> None:
+    """By signal or by POST, the old settings go on and log, metric, status and answer say why; a right file ends it."""
+    config = settings(target())
+    daemon = start(config)
+    daemon.wait_for_recent("A")
+    right = config.read_text()
+    assert daemon.metric("config_last_reload_successful") == 1
+
+    config.write_text(right.replace("base_url:", "base_uri:"))
+    daemon.process.send_signal(signal.SIGHUP)
+    line = daemon.wait_for_log("settings.refused")
+
+    assert line["level"] == "error"
+    assert line["kept"] == "the old settings"
+    assert any("base_uri" in problem and str(config) in problem for problem in line["problems"])
+    assert daemon.metric("config_last_reload_successful") == 0
+    assert daemon.get("/-/healthy") == (200, "Probing, judging and recording.\n")
+    assert daemon.get("/-/ready")[0] == 200
+    code, answer = daemon.get("/-/reload", post=True)
+    assert code == 400
+    assert "The old settings are kept" in answer
+    assert "base_uri" in answer
+    config.unlink()
+    code, answer = daemon.get("/-/reload", post=True)
+    assert code == 400
+    assert str(config) in answer
+    daemon.wait_for_recent("AA")
+
+    config.write_text(right)
+    code, answer = daemon.get("/-/reload", post=True)
+    assert (code, answer) == (200, f"Now watching 1 target by {config}.\n")
+    assert daemon.metric("config_last_reload_successful") == 1
+    assert daemon.end()[0] == 0
+    assert set(evidence().verdicts("api").values()) == {"available"}
+
+
+def test_terms_and_targets_change_without_a_lost_second(
+    start: "Start", target: Describe, settings: Write, provider: "Provider", evidence: Callable[..., "Evidence"]
+) -> None:
+    """New terms open the issue, another target comes and goes and comes back, and the first one loses no second."""
+    config = settings(target(persistence="60/90/60"))
+    daemon = start(config)
+    daemon.wait_for_recent("A")
+    provider.set("api", "status", status=503)
+    provider.set("smtp", "reply", phase="mail", reply="451 4.3.0 trouble")
+    daemon.wait_for_recent("UUUU")
+    assert daemon.status()["critical_issue"] is None
+
+    settings(target(persistence="3/5/2"), target("late"))
+    _reload(daemon)
+    issue = daemon.wait_for_log("critical_issue.opened")
+    assert issue["target"] == "main"
+    assert daemon.status()["persistence"]["unavailable_seconds"] == 3
+    provider.clear()
+    daemon.wait_for_log("critical_issue.restored")
+    daemon.wait_for_recent("A", "late")
+
+    settings(target(persistence="3/5/2"))
+    _reload(daemon)
+    assert 'target="late"' not in daemon.get("/metrics")[1]
+    assert '"late"' not in daemon.get("/api/v1/status")[1]
+    last = daemon.status()["last_second"]
+    daemon.wait(lambda: daemon.status()["last_second"] >= last + 3, "three more seconds")
+
+    settings(target(persistence="3/5/2"), target("late"))
+    _reload(daemon)
+    daemon.wait_for_recent("AA", "late")
+    gap = daemon.wait_for_log("seconds.unobserved")
+    assert (gap["target"], gap["reason"]) == ("late", "the target was not configured")
+    assert daemon.end()[0] == 0
+
+    found = evidence()
+    verdicts = found.verdicts("api")
+    assert "unobserved" not in verdicts.values()
+    assert max(verdicts) == max(found.verdicts("api", "late"))
+    assert list(found.verdicts("api", "late").values()).count("unobserved") == gap["seconds"]
+
+
+def test_a_reload_in_an_open_issue_keeps_it_open(
+    start: "Start", target: Describe, settings: Write, provider: "Provider", evidence: Callable[..., "Evidence"]
+) -> None:
+    """The same settings read again while attempts hang: the same issue, no attempt cut off, no second lost."""
+    config = settings(target())
+    provider.set("smtp", "silent", phase="ehlo")
+    daemon = start(config)
+    issue = daemon.wait_for_log("critical_issue.opened")["issue"]
+
+    for count in (1, 2, 3):
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for_log("settings.reloaded", count)
+    assert daemon.status()["critical_issue"]["issue"] == issue
+    provider.clear()
+    assert daemon.wait_for_log("critical_issue.restored")["issue"] == issue
+    assert daemon.end()[0] == 0
+
+    found = evidence()
+    assert {row["cause"] for row in found.made("smtp")} <= {"silent", "accepted", "stopped"}
+    assert [row["cause"] for row in found.made("smtp")].count("stopped") <= 1
+    assert "unobserved" not in found.verdicts("smtp").values()
+
+
+def _reload(daemon: "Daemon") -> None:
+    before = len(daemon.log("settings.reloaded"))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for_log("settings.reloaded", before + 1)

@@ -30,7 +30,7 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 ledger_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Check the durable record, or take evidence out of it."
+    no_args_is_help=True, rich_markup_mode=None, help="Check the record, or take evidence out of it."
 )
 app.add_typer(ledger_app, name="ledger")
 
@@ -78,7 +78,7 @@ def run(config: Config) -> None:
     command(config)
 
 
-@app.command(name="check-config")
+@app.command(name="check-config", short_help="Say all that is wrong with a settings file, at once.")
 def check_config(
     file: Annotated[Path, typer.Argument(help="The settings to check.", metavar="FILE")],
     show: Annotated[
@@ -91,7 +91,7 @@ def check_config(
     command(file, show=show)
 
 
-@app.command()
+@app.command(short_help="Make one attempt on everything now, phase by phase. Run this first.")
 def once(
     config: Config,
     target: Annotated[str | None, typer.Option(help="Only this target.", metavar="NAME")] = None,
@@ -122,7 +122,7 @@ def status(
     command(url if config is None else listener_url(config), as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Be a provider that fails as a scenario says, for drills.")
 def simulate(
     scenario: Annotated[
         Path | None,
@@ -145,7 +145,7 @@ def simulate(
     command(scenario, host, api_port, smtp_port, directory or Path(tempfile.mkdtemp(prefix="sev1probe-simulate-")))
 
 
-@app.command()
+@app.command(short_help="Watch the whole job in about two minutes.")
 def demo() -> None:
     """Watch the whole job in about two minutes: a simulated provider, a scripted outage, a Critical Issue."""
     from probe.commands.demo import demo as command
@@ -153,7 +153,7 @@ def demo() -> None:
     command()
 
 
-@ledger_app.command()
+@ledger_app.command(short_help="Walk the hash chain and name the first record that was changed.")
 def verify(
     ledger: LedgerAddress = None,
     config: LedgerConfig = None,
@@ -199,7 +199,10 @@ def main() -> None:
     """Run the command line."""
     if not __debug__:
         # The rules state what they rely on as assertions; without them a broken rule would be recorded as evidence.
-        sys.exit("sev1probe does not run under python -O: its assertions guard the evidence. Start it without -O.")
+        typer.echo(
+            "sev1probe does not run under python -O: its assertions guard the evidence. Start it without -O.", err=True
+        )
+        sys.exit(2)
     app()
 
 

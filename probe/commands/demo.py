@@ -349,7 +349,8 @@ def _summarise(stage: Stage, last: Mapping[str, Any] | None) -> None:
     for command, why in (
         (f"{program} ledger verify {ledger}", "walk the hash chain"),
         (f"{program} ledger export {ledger} --format csv", "the evidence, second by second"),
-        (f"{program} check-config config/sev1probe.example.yaml", "then put your own account into it"),
+        (f"{program} simulate config/scenario.example.yaml", "a provider that fails, to drill your on-call"),
+        ("cp config/sev1probe.example.yaml sev1probe.yaml", "put your own account into it, then check-config and once"),
     ):
         out.print(f"  {command}", markup=False, soft_wrap=True)
         out.print(f"      {why}", style="dim", markup=False)

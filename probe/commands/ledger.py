@@ -1,6 +1,7 @@
 """`ledger verify` and `ledger export`."""
 
 import json
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from probe.ledger import verify as verify_chain
 from probe.settings.duration import parse_duration
 from probe.times import utc
 
-LAST_SECOND = 2**40
+LAST_SECOND = 253_402_300_799  # the end of the year 9999, the last that a date can be written of
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def ledger_of(ledger: str | None, config: Path | None) -> str:
@@ -98,8 +100,15 @@ def export(
 
 def parse_second(text: str, option: str) -> int:
     """Read a moment: `2026-11-22T20:30:00Z`, a Unix second, or a duration ago such as `2h`."""
-    if text.isdecimal():
-        return int(text)
+    second = _second_of(text, option)
+    if second > LAST_SECOND:
+        fail(f"{option}: {text!r} is after the year 9999; Unix seconds are wanted, not parts of them.", Exit.INPUT)
+    return max(0, second)
+
+
+def _second_of(text: str, option: str) -> int:
+    if re.fullmatch("[0-9]+", text):
+        return int(text[:20])
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -120,8 +129,8 @@ def _anchor(text: str | None) -> Anchor | None:
     if text is None:
         return None
     seq, _, digest = text.partition(":")
-    if not seq.isdecimal() or not digest:
+    if not re.fullmatch("[0-9]{1,18}", seq) or not DIGEST.fullmatch(digest.lower()):
         fail(
             f"--anchor: found {text!r}, expected NUMBER:DIGEST as `ledger verify` prints it behind 'head'.", Exit.INPUT
         )
-    return Anchor(seq=int(seq), digest=digest)
+    return Anchor(seq=int(seq), digest=digest.lower())

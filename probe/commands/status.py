@@ -35,6 +35,10 @@ class Unreachable(Exception):
 def listener_url(path: Path) -> str:
     """Return the listener's address by a settings file."""
     listener = loaded(path).settings.listener
+    if not listener.port:
+        fail(
+            f"{path}: listener.port is 0, any free port; name the one that the daemon's log tells by --url.", Exit.INPUT
+        )
     host = f"[{listener.host}]" if ":" in listener.host else listener.host
     return f"http://{host}:{listener.port}"
 
@@ -48,7 +52,8 @@ def fetch(url: str) -> dict[str, Any]:
             body = json.loads(reply.read())
     except (OSError, ValueError, urllib.error.URLError) as error:
         reason = getattr(error, "reason", None) or error
-        raise Unreachable(f"No daemon answers at {url}: {reason}.") from error
+        said = getattr(reason, "strerror", None) or reason
+        raise Unreachable(f"No daemon answers at {url}: {said}.") from error
     if not isinstance(body, dict) or "targets" not in body:
         raise Unreachable(f"What answers at {url} is not sev1probe.")
     return body
@@ -56,6 +61,8 @@ def fetch(url: str) -> dict[str, Any]:
 
 def status(url: str, *, as_json: bool) -> None:
     """Show what the daemon sees; NO if a Critical Issue is open or the daemon is in trouble."""
+    if not url.startswith(("http://", "https://")):
+        fail(f"--url: found {url!r}, expected http://HOST:PORT.", Exit.INPUT)
     try:
         body = fetch(url)
     except Unreachable as error:

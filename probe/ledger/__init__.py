@@ -14,7 +14,7 @@ from probe.ledger.export import (
     write_csv,
     write_jsonl,
 )
-from probe.ledger.queue import LedgerQueue, LedgerQueueFull
+from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit
 from probe.ledger.recover import Recovery
 from probe.ledger.replay import Difference, what_if
@@ -37,7 +37,6 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LedgerQueue",
-    "LedgerQueueFull",
     "LedgerRefused",
     "LedgerTooNew",
     "LedgerUnwritable",

@@ -34,10 +34,6 @@ class Appends(Protocol):
         ...
 
 
-class LedgerQueueFull(Exception):
-    """More was offered than the queue may hold; look at `full` before offering."""
-
-
 class LedgerQueue:
     """Holds what is not kept yet, and keeps it."""
 
@@ -78,7 +74,7 @@ class LedgerQueue:
 
     @property
     def full(self) -> bool:
-        """Say whether nothing may be offered now."""
+        """Say whether no second should be begun now; those that were begun before are taken all the same."""
         return self._records >= self._records_max
 
     @property
@@ -95,11 +91,8 @@ class LedgerQueue:
     def offer(self, batch: Batch) -> None:
         """Take a batch; never wait.
 
-        Raises:
-            LedgerQueueFull: If `full`; nothing is taken then.
+        Also while `full`: whoever begins no second then has few open ones left to offer, so what waits stays bounded.
         """
-        if self.full:
-            raise LedgerQueueFull(f"{self._records} records wait for the ledger already")
         records = batch.records
         if not records:
             return
@@ -145,14 +138,16 @@ class LedgerQueue:
             await self._pause(begun_s + self._commit_interval_s - loop.time())
 
     def _take(self) -> Batch:
-        """Merge what waits into one batch: all of the same terms, up to a bound."""
+        """Merge what waits into one batch, in which each target has one set of terms, up to a bound."""
         first = self._waiting.popleft()
         self._trying = first.records
-        taken = [first]
+        taken, terms = [first], dict(first.terms)
         while self._waiting and self._trying + self._waiting[0].records <= BATCH_RECORDS_MAX:
             following = self._waiting[0]
-            if following.terms is not first.terms and following.terms != first.terms:
+            # Not every target closes a second each time, so the terms of two batches need not be the same ones.
+            if any(terms.get(target, agreed) != agreed for target, agreed in following.terms.items()):
                 break
+            terms.update(following.terms)
             self._trying += following.records
             taken.append(self._waiting.popleft())
         if len(taken) == 1:
@@ -161,7 +156,7 @@ class LedgerQueue:
             steps=tuple([step for batch in taken for step in batch.steps]),
             controls=tuple([control for batch in taken for control in batch.controls]),
             states=tuple([state for batch in taken for state in batch.states]),
-            terms=first.terms,
+            terms=terms,
         )
 
     async def _keep(self, batch: Batch) -> Commit:

@@ -18,7 +18,8 @@ def simulate(scenario: Path | None, host: str, api_port: int, smtp_port: int, di
     except ScenarioError as error:
         fail(str(error), Exit.INPUT)
     except OSError as error:
-        fail(f"The simulated provider can't start: {error}", Exit.CANNOT)
+        where = f"{host}, API port {api_port}, SMTP port {smtp_port}, files in {directory}"
+        fail(f"The simulated provider can't start ({where}): {error.strerror or error}.", Exit.CANNOT)
 
 
 async def _serve(scenario: Path | None, host: str, api_port: int, smtp_port: int, directory: Path) -> None:

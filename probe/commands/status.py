@@ -36,9 +36,7 @@ def listener_url(path: Path) -> str:
     """Return the listener's address by a settings file."""
     listener = loaded(path).settings.listener
     if not listener.port:
-        fail(
-            f"{path}: listener.port is 0, any free port; name the one that the daemon's log tells by --url.", Exit.INPUT
-        )
+        fail(f"{path}: listener.port is 0, so only the daemon's log knows it; name it with --url.", Exit.INPUT)
     host = f"[{listener.host}]" if ":" in listener.host else listener.host
     return f"http://{host}:{listener.port}"
 

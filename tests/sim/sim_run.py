@@ -155,6 +155,7 @@ class Life:
             plan=self.plan, clock=self.clock, sink=self.teller, states=states or {}, on_second=self._note_open_seconds
         )
         self.open_seconds_most = 0
+        self.on_second: Callable[[int], None] = lambda _second: None
         self._show(watches, controls)
         self._work: list[asyncio.Task[None]] = []
 
@@ -224,7 +225,8 @@ class Life:
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
 
-    def _note_open_seconds(self, _second: int) -> None:
+    def _note_open_seconds(self, second: int) -> None:
+        self.on_second(second)
         self.open_seconds_most = max(self.open_seconds_most, self.runner.open_seconds)
 
     def _show(self, watches: Sequence[Watch], controls: Sequence[str]) -> None:

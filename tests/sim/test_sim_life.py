@@ -167,9 +167,9 @@ def test_a_shorter_timeout_cuts_off_nothing_that_had_begun() -> None:
         watch = Watch(name="main", timeout_s=30.0, in_flight_max=60)
         life = Life(HostTime(), Hanging(), ledger, watches=[watch])
         life.start()
-        await life.run_through(40.2)
+        await life.run_through(20.2)
         life.reload([replace(watch, timeout_s=1.0)])
-        await life.run_through(90.97)
+        await life.run_through(60.97)
         await life.stop()
 
     ledger = ScriptedLedger()
@@ -254,12 +254,14 @@ def long_run(seed: int, seconds: int) -> None:
         assert script
 
 
+@pytest.mark.slow
 def test_an_hour_of_storms(seed: int) -> None:
     """After an hour the record is whole, the issues are the oracle's, and nothing has piled up."""
     long_run(seed, HOUR_S)
 
 
 @pytest.mark.soak
+@pytest.mark.slow
 def test_a_day_of_storms(seed: int) -> None:
     """After a day the record is whole, the issues are the oracle's, and nothing has piled up."""
     long_run(seed, 24 * HOUR_S)

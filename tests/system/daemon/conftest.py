@@ -41,6 +41,15 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S, ex
     return answer
 
 
+Until = Callable[..., Any]
+
+
+@pytest.fixture(scope="session", name="until")
+def give_until() -> Until:
+    """Give the function that waits for a condition."""
+    return until
+
+
 def environment(**extra: str) -> dict[str, str]:
     """Give the environment of a process of ours: this checkout, wide lines, and no colours."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", **extra}
@@ -286,6 +295,11 @@ class Daemon:
             timeout_s,
         )
 
+    def wait_for_seconds(self, count: int, target: str = "main") -> None:
+        """Wait until that many more seconds of a target are judged and told."""
+        last = self.status(target)["last_second"] + count
+        self.wait(lambda: self.status(target)["last_second"] >= last, f"{count} more seconds")
+
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of one sample of /metrics."""
         within = ",".join(f'{label}="{labels[label]}"' for label in sorted(labels))
@@ -337,6 +351,21 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield begin
 
 
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], Path]]]:
+    """Give a function that starts a command and returns it and the file of its output; it is killed at the end."""
+    with contextlib.ExitStack() as started:
+
+        def begin(*arguments: str, **extra: str) -> tuple[subprocess.Popen[bytes], Path]:
+            path = tmp_path / f"{arguments[0]}.out"
+            with path.open("wb") as sink:
+                running = spawn(*arguments, output=sink, **extra)
+            started.callback(kill, running)
+            return running, path
+
+        yield begin
+
+
 def spawn(*arguments: str, output: IO[bytes], **extra: str) -> subprocess.Popen[bytes]:
     """Start a process of the program, in a session of its own."""
     return subprocess.Popen(
@@ -371,8 +400,8 @@ class Evidence:
         return [row for row in self.seconds if (row["surface"], row["target"]) == (surface, target)]
 
     def verdicts(self, surface: str, target: str = "main") -> dict[int, str]:
-        """Map each second of one surface to its verdict."""
-        return {row["second"]: row["verdict"] for row in self.of(surface, target)}
+        """Map each second of one surface to its verdict, but for the last: it was cut short by the end."""
+        return {row["second"]: row["verdict"] for row in self.of(surface, target)[:-1]}
 
     def made(self, surface: str, target: str = "main") -> list[dict[str, Any]]:
         """Return the attempts of one surface, oldest first."""

@@ -102,7 +102,8 @@ class ScriptedLedger:
         """List the control outcomes that are kept."""
         return [outcome for batch in self.batches for outcome in batch.controls]
 
-    def states(self) -> dict[str, TargetState]:
+    @property
+    def checkpoints(self) -> dict[str, TargetState]:
         """Give the newest checkpoint of each target."""
         return {state.target: state for batch in self.batches for state in batch.states}
 
@@ -114,11 +115,13 @@ class Bystander(View):
         super().__init__(version="0", vantage=VANTAGE, started_second=0)
         self.on_told: Callable[[Step], None] = lambda _step: None
         self.told: list[Step] = []
+        self.states: dict[str, TargetState] = {}
 
     def observe(self, step: Step, state: TargetState) -> None:
         """Note it, then take it in as ever."""
         self.on_told(step)
         self.told.append(step)
+        self.states[state.target] = state
         super().observe(step, state)
 
 

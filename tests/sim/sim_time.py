@@ -1,6 +1,7 @@
 """Time that costs nothing: an asyncio loop that jumps to its next timer, and the clocks of a host that may lie."""
 
 import asyncio
+import gc
 import selectors
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
@@ -60,9 +61,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def simulate(scenario: Coroutine[Any, Any, T]) -> T:
-    """Run a scenario in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(scenario)
+    """Run a scenario in virtual time, and without the collector, which would take a fifth of the true time."""
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(scenario)
+    finally:
+        gc.enable()
 
 
 class HostTime:

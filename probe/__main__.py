@@ -1,5 +1,6 @@
 """The command line of sev1probe; thin: every command's work stands in `probe.commands`."""
 
+import signal
 import sys
 import tempfile
 from enum import StrEnum
@@ -73,6 +74,8 @@ def run(config: Config) -> None:
     SIGTERM or SIGINT ends it within 5 s or the attempts' deadline, whichever is shorter, with the last closed second in
     the ledger. SIGHUP reads the settings again; a wrong file changes nothing and is said loudly.
     """
+    # The word to reload may come while the program is still being loaded; it must not be the end of it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from probe.commands.run import run as command
 
     command(config)

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import signal
 import ssl
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery
 from probe.metrics import Metrics
 from probe.plan import Charge, Plan
 from probe.runner import Runner
-from probe.settings import Loaded, Settings, SettingsError, Target, load
+from probe.settings import Loaded, Problem, Settings, SettingsError, Target, load
 from probe.surfaces.api import ApiSurface
 from probe.surfaces.control import ControlSurface
 from probe.surfaces.dial import trust
@@ -44,6 +44,9 @@ RETENTION_REST_S = 600.0
 # The loop has not begun a second for this long: whoever asks should hear that the prober is blind.
 BLIND_S = 3.0
 DIFFERENCES_LOGGED_MAX = 20
+TRUST_STORES_KEPT_MAX = 64
+# A reload leaves these as they are: a ledger has one vantage, and open files and sockets stay open.
+PARTS_OF_A_START = ("vantage", "ledger", "listener", "log")
 
 
 class Workshop:
@@ -52,11 +55,23 @@ class Workshop:
     def __init__(self, system_clock: clock.Clock) -> None:
         self.clock = system_clock
         self.resolver = aiodns.DNSResolver(timeout=2.0, tries=2)
-        self._trust: Callable[[str | None], ssl.SSLContext] = cache(trust)
+        self._trust = lru_cache(TRUST_STORES_KEPT_MAX)(_trust_of)
 
     def trust(self, ca_file: Path | None) -> ssl.SSLContext:
-        """Return the TLS context for a trust store; the system's for None."""
-        return self._trust(str(ca_file) if ca_file is not None else None)
+        """Return the TLS context for a trust store; the system's for None. A file that was replaced is read again.
+
+        Raises:
+            SettingsError: If the file can't be used.
+        """
+        if ca_file is None:
+            return self._trust(None, (0, 0))
+        try:
+            found = ca_file.stat()
+            return self._trust(str(ca_file), (found.st_mtime_ns, found.st_ino))
+        except OSError as error:  # ssl.SSLError is one.
+            reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+            sentence = f"ca_file can't be used: {reason}"
+            raise SettingsError((Problem(file=str(ca_file), line=0, sentence=sentence),)) from error
 
     def api(self, target: Target, vantage: str) -> ApiSurface:
         """Build the prober of a target's API."""
@@ -119,7 +134,7 @@ class Daemon:
 
     def __init__(self, path: Path, loaded: Loaded) -> None:
         self._path = path
-        self._settings = settings = loaded.settings
+        self._begun_with = self._settings = settings = loaded.settings
         self._warnings = loaded.warnings
         self._clock = SystemClock()
         self._workshop = Workshop(self._clock)
@@ -145,6 +160,8 @@ class Daemon:
             status=self._view.status,
         )
         self._runner: Runner | None = None
+        self._started = asyncio.Event()
+        self._asked_to_stop = False
         self._reloading = asyncio.Lock()
         self._begun_second = 0
 
@@ -156,6 +173,7 @@ class Daemon:
             ListenerError: If the listener's address can't be had.
         """
         settings = self._settings
+        self._listen_to_signals()
         await self._ledger.open()
         recovery = await self._ledger.recover({target.name: target.terms() for target in settings.targets})
         _log_recovery(recovery, self._ledger.name)
@@ -168,8 +186,8 @@ class Daemon:
             on_second=self._second_begins,
         )
         await self._listener.start()
-        self._listen_to_signals(runner)
         self._log_start()
+        self._started.set()
         _calm_the_collector()
         helpers = [
             self._queue.start(),
@@ -178,6 +196,8 @@ class Daemon:
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
+        if self._asked_to_stop:
+            runner.stop()
         try:
             await runner.run()
         finally:
@@ -203,16 +223,16 @@ class Daemon:
     async def _settings_to_go_over_to(self) -> Settings:
         assert self._runner is not None
         # In a thread: a large file takes tens of milliseconds to read and check.
-        settings = (await asyncio.to_thread(load, self._path)).settings
-        if (settings.ledger, settings.listener, settings.log) != (
-            self._settings.ledger,
-            self._settings.listener,
-            self._settings.log,
-        ):
-            log.warning("settings.need_a_restart", parts="ledger, listener and log keep their old settings until then")
+        loaded = await asyncio.to_thread(load, self._path)
+        for warning in loaded.warnings:
+            log.warning("settings.warning", warning=warning)
+        kept = {part: getattr(self._begun_with, part) for part in PARTS_OF_A_START}
+        if changed := [part for part, value in kept.items() if getattr(loaded.settings, part) != value]:
+            log.warning("settings.need_a_restart", parts=changed, until_then="they keep what they were started with")
+        settings = loaded.settings.model_copy(update=kept)
+        plan = self._workshop.plan(settings)
         new = {t.name: t.terms() for t in settings.targets if t.name not in self._runner.watched}
         recovery = await self._ledger.recover(new) if new else None
-        plan = self._workshop.plan(settings)
         self._settings = settings
         self._show(settings, recovery)
         self._runner.replace(plan, recovery.states if recovery is not None else {})
@@ -282,17 +302,27 @@ class Daemon:
             return False, "The first second has not begun yet."
         return True, f"Probing since {utc(self._begun_second)} at the latest."
 
-    def _listen_to_signals(self, runner: Runner) -> None:
+    def _listen_to_signals(self) -> None:
+        """Take signals from the beginning on, since a recovery may take seconds; they act once it is over."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, runner.stop)
+            loop.add_signal_handler(number, self._stop_soon)
         tasks: set[asyncio.Task[Any]] = set()
 
         def reload() -> None:
-            tasks.add(task := asyncio.create_task(self.reload()))
+            tasks.add(task := asyncio.create_task(self._reload_soon()))
             task.add_done_callback(tasks.discard)
 
         loop.add_signal_handler(signal.SIGHUP, reload)
+
+    def _stop_soon(self) -> None:
+        self._asked_to_stop = True
+        if self._runner is not None:
+            self._runner.stop()
+
+    async def _reload_soon(self) -> None:
+        await self._started.wait()
+        await self.reload()
 
     def _log_start(self) -> None:
         settings = self._settings
@@ -309,6 +339,10 @@ class Daemon:
             ledger=self._ledger.name,
             listener=f"http://{self._listener.address}/",
         )
+
+
+def _trust_of(ca_file: str | None, _stamp: tuple[int, int]) -> ssl.SSLContext:
+    return trust(ca_file)
 
 
 def _log_recovery(recovery: Recovery, name: str) -> None:

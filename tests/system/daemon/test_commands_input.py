@@ -37,6 +37,12 @@ WRONG: tuple[tuple[str, int, str], ...] = (
         INPUT,
         'unknown.yaml:3: targets[0].apii: found an unknown key, expected a known key; did you mean "api"?',
     ),
+    (
+        "check-config trust.yaml",
+        INPUT,
+        "{folder}/empty.pem: ca_file can't be used: it holds no certificate in PEM form",
+    ),
+    ("run -c trust.yaml", INPUT, "{folder}/empty.pem: ca_file can't be used: it holds no certificate in PEM"),
     ("once -c good.yaml --target other", INPUT, "good.yaml: no target is named 'other'; the file has: main."),
     ("simulate missing.yaml", INPUT, "missing.yaml: can't be read: No such file or directory"),
     ("simulate scenario.yaml", INPUT, "scenario.yaml:2: api[0].do: found 'nope', expected one of refuse, "),
@@ -109,6 +115,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "listener": {"port": 0},
     }
     (made / "good.yaml").write_text(yaml.safe_dump(good))
+    good["targets"][0]["api"] |= {"base_url": "https://127.0.0.1:1/v1", "ca_file": "empty.pem"}
+    (made / "trust.yaml").write_text(yaml.safe_dump(good))
+    (made / "empty.pem").write_text("")
     return made
 
 
@@ -121,7 +130,7 @@ def test_wrong_input_is_one_sentence_and_a_code(
 
     ended = CliRunner().invoke(app, arguments.split())
 
-    assert ended.stderr.startswith(said)
+    assert ended.stderr.startswith(said.replace("{folder}", str(folder)))
     assert ended.exit_code == code
     assert isinstance(ended.exception, SystemExit)
     assert ended.stdout == ""

@@ -1,15 +1,19 @@
 """Settings that change under a running daemon."""
 
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import trustme
+
 if TYPE_CHECKING:
-    from tests.system.daemon.conftest import Daemon, Evidence, Provider, Start
+    from tests.system.daemon.conftest import Daemon, Evidence, Provider, Start, Until
 
 Describe = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
+OTHER_AUTHORITY = trustme.CA().cert_pem.bytes().decode()
 
 
 def test_a_wrong_file_changes_nothing_and_is_said_loudly(
@@ -112,6 +116,64 @@ def test_a_reload_in_an_open_issue_keeps_it_open(
     assert {row["cause"] for row in found.made("smtp")} <= {"silent", "accepted", "stopped"}
     assert [row["cause"] for row in found.made("smtp")].count("stopped") <= 1
     assert "unobserved" not in found.verdicts("smtp").values()
+
+
+def test_a_new_key_and_a_new_authority_take_effect_by_the_same_names(
+    start: "Start", target: Describe, settings: Write, provider: "Provider", tmp_path: Path
+) -> None:
+    """Files that were replaced are read again; what belongs to the start is kept, with a warning each time."""
+    own, key_file, ca_file = target(), tmp_path / "key", tmp_path / "ca.pem"
+    key_file.write_text("wrong")
+    key_file.chmod(0o600)
+    right_ca = provider.ca_file.read_text()
+    ca_file.write_text(OTHER_AUTHORITY)
+    own["api"] |= {"key": {"file": str(key_file)}, "ca_file": str(ca_file)}
+    del own["smtp"]
+    config = settings(own)
+    daemon = start(config)
+    _wait_for_cause(daemon, "trust_store")
+
+    ca_file.write_text("nothing of use")
+    code, answer = daemon.get("/-/reload", post=True)
+    assert code == 400
+    assert f"{ca_file}: ca_file can't be used: it holds no certificate in PEM form" in answer
+    ca_file.write_text(right_ca)
+    _reload(daemon)
+    _wait_for_cause(daemon, "credentials")
+    key_file.write_text(provider.inner.key)
+    settings(own, vantage="there", log={"format": "console"})
+    for count in (1, 2):
+        _reload(daemon)
+        assert daemon.wait_for_log("settings.need_a_restart", count)["parts"] == ["vantage", "log"]
+    daemon.wait_for_recent("AA")
+    assert {message_id.split(".")[-1] for message_id in provider.taken("api")} == {"here"}
+
+
+def test_signals_that_come_early_are_obeyed_after_the_start(
+    process: Callable[..., tuple["subprocess.Popen[bytes]", Path]],
+    target: Describe,
+    settings: Write,
+    until: "Until",
+) -> None:
+    """A SIGHUP while the program is still being loaded does not end it."""
+    daemon, path = process("run", "--config", str(settings(target())))
+    # The first thing of ours that the kernel shows is the ignored signal: bit 0 of SigIgn.
+    status = Path(f"/proc/{daemon.pid}/status")
+    until(lambda: int(status.read_text().split("SigIgn:")[1].split()[0], 16) & 1, "the first line of our own")
+
+    daemon.send_signal(signal.SIGHUP)
+
+    until(lambda: "daemon.started" in path.read_text(), "the start", explain=path.read_text)
+    daemon.terminate()
+    assert daemon.wait(5.0) == 0
+
+
+def _wait_for_cause(daemon: "Daemon", cause: str) -> None:
+    def seen() -> bool:
+        failure = daemon.status()["surfaces"]["api"]["last_failure"]
+        return bool(failure) and failure["cause"] == cause
+
+    daemon.wait(seen, f"a failure by {cause}")
 
 
 def _reload(daemon: "Daemon") -> None:

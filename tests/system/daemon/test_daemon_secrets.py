@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.system.daemon.conftest import Command, Provider, Start
+    from tests.system.daemon.conftest import Command, Evidence, Provider, Start
 
 USER = "SMTP_Injection"
 FORMATS = (
@@ -16,6 +16,20 @@ FORMATS = (
     "application/openmetrics-text; version=1.0.0",
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
 )
+ROOT = Path(__file__).resolve().parents[3]
+# A bug, with the key in the variables around it.
+BUG = """
+import sys
+if "run" in sys.argv or "run" in sys.orig_argv:
+    from probe.surfaces.api import ApiSurface
+
+    async def attempt(self, ticket, deadline_us):
+        key = [open(path).read() for path in __import__("glob").glob(sys.orig_argv[-1].rpartition("/")[0] + "/*/key")]
+        assert key
+        return len(key) / 0
+
+    ApiSurface.attempt = attempt
+"""
 
 
 def dresses(key: str) -> list[bytes]:
@@ -78,6 +92,33 @@ def test_a_key_never_leaves(
     haystacks |= {f"said {number}": text.encode() for number, text in enumerate(said)}
     found = [(name, dress) for name, text in haystacks.items() for dress in dresses(key) if dress in text]
     assert found == []
+
+
+def test_an_error_of_our_own_is_told_without_the_key(
+    start: "Start",
+    target: Callable[..., dict[str, Any]],
+    settings: Callable[..., Path],
+    provider: "Provider",
+    evidence: Callable[..., "Evidence"],
+    tmp_path: Path,
+) -> None:
+    """A bug in an attempt is our own fault, ends nothing else, and its traceback shows no values."""
+    patches = tmp_path / "patches"
+    patches.mkdir()
+    (patches / "sitecustomize.py").write_text(BUG)
+    config = settings(target())
+    daemon = start(config, PYTHONPATH=f"{patches}:{ROOT}")
+    line = daemon.wait_for_log("attempt.failed_inside", count=2)
+    assert "ZeroDivisionError" in line["exception"]
+    daemon.wait(lambda: daemon.recent("smtp").endswith("A"), "an available second on the other surface")
+    assert daemon.recent("api").strip("I") == ""
+    assert daemon.end()[0] == 0
+
+    found = evidence()
+    assert {(row["fault"], row["cause"]) for row in found.made("api")} <= {("self", "internal"), ("self", "stopped")}
+    assert set(found.verdicts("api").values()) == {"inconclusive"}
+    told = daemon.log_path.read_bytes()
+    assert [dress for dress in dresses(provider.inner.key) if dress in told] == []
 
 
 def _phases(key: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -39,6 +40,12 @@ def test_daemons_whose_attempts_all_hang_end_in_time(
     daemons = [start(config) for config in configs]
     for daemon in daemons:
         _wait_for_flights(daemon)
+    # Half a request and a kept connection, as scrapers leave them, hold up nobody either.
+    port = int(daemons[0].url.rpartition(":")[2])
+    half, kept = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
+    half.sendall(b"GET /metrics HTTP/1.1\r\nHost: ")
+    kept.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert kept.recv(4096).startswith(b"HTTP/1.1 200")
 
     for daemon, numbers, ledger in zip(daemons, askings, ledgers, strict=True):
         asked_s = time.time()
@@ -54,6 +61,8 @@ def test_daemons_whose_attempts_all_hang_end_in_time(
         assert {row["cause"] for row in found.attempts} <= {"stopped", "silent"}
         assert len(daemon.log("daemon.stopping")) == 1
         assert len(daemon.log("daemon.stopped")) == 1
+    half.close()
+    kept.close()
 
 
 def test_a_healthy_daemon_ends_at_once(

@@ -2,10 +2,10 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,6 +46,7 @@ else:
     from sim_world import HANG, Calm, Sight, Stormy
 
 HOUR_S = 3_600
+Lines = list[MutableMapping[str, Any]]
 
 
 def test_a_stop_at_any_instant_ends_in_time_and_keeps_what_was_begun(seed: int) -> None:
@@ -215,7 +216,7 @@ def test_an_open_issue_survives_the_targets_absence() -> None:
     assert life.view.status()["targets"][0]["critical_issue"] is None
 
 
-def long_run(seed: int, seconds: int) -> None:
+def long_run(seed: int, seconds: int, lines: Lines) -> None:
     """Run through storms for a long time; hold the turns against the oracle, and memory against its beginning."""
     seeded(seed)
     watches = (replace(TWO[0], persistence=Persistence()), Watch(name="spare"))
@@ -239,6 +240,7 @@ def long_run(seed: int, seconds: int) -> None:
             # What the test itself gathers is no part of the program's memory.
             del ledger.batches[:-1]
             life.view.told.clear()
+            lines.clear()
             gc.collect()
             objects.append(len(gc.get_objects()))
         assert life.open_seconds_most <= len(watches) * 12
@@ -257,13 +259,13 @@ def long_run(seed: int, seconds: int) -> None:
 
 
 @pytest.mark.slow
-def test_an_hour_of_storms(seed: int) -> None:
+def test_an_hour_of_storms(seed: int, lines: Lines) -> None:
     """After an hour the record is whole, the issues are the oracle's, and nothing has piled up."""
-    long_run(seed, HOUR_S)
+    long_run(seed, HOUR_S, lines)
 
 
 @pytest.mark.soak
 @pytest.mark.slow
-def test_a_day_of_storms(seed: int) -> None:
+def test_a_day_of_storms(seed: int, lines: Lines) -> None:
     """After a day the record is whole, the issues are the oracle's, and nothing has piled up."""
-    long_run(seed, 24 * HOUR_S)
+    long_run(seed, 24 * HOUR_S, lines)

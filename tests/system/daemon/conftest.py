@@ -246,6 +246,11 @@ class Daemon:
     url: str = ""
     begun_s: float = field(default_factory=time.monotonic)
 
+    def wait_for_start(self) -> None:
+        """Wait until it listens."""
+        line = self.wait_for_log("daemon.started", timeout_s=START_TIMEOUT_S)
+        self.url = str(line["listener"]).rstrip("/")
+
     def log(self, event: str = "") -> list[dict[str, Any]]:
         """Return the log lines of an event, or all; a line that is not JSON has the event "not JSON"."""
         lines = self.log_path.read_text(encoding="utf-8").splitlines()
@@ -332,11 +337,11 @@ Start = Callable[..., Daemon]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Give a function that starts a daemon and waits until it listens; what still runs at the end is ended."""
+    """Give a function that starts a daemon and, unless told not to, waits until it listens; it is killed at the end."""
     with contextlib.ExitStack() as started:
         count = 0
 
-        def begin(config: Path, **extra: str) -> Daemon:
+        def begin(config: Path, *, wait: bool = True, **extra: str) -> Daemon:
             nonlocal count
             count += 1
             log_path = tmp_path / f"daemon-{count}.log"
@@ -344,8 +349,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 process = spawn("run", "--config", str(config), output=sink, **extra)
             started.callback(kill, process)
             daemon = Daemon(process=process, log_path=log_path)
-            line = daemon.wait_for_log("daemon.started", timeout_s=START_TIMEOUT_S)
-            daemon.url = str(line["listener"]).rstrip("/")
+            if wait:
+                daemon.wait_for_start()
             return daemon
 
         yield begin

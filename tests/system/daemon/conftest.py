@@ -360,9 +360,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def process(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], Path]]]:
     """Give a function that starts a command and returns it and the file of its output; it is killed at the end."""
     with contextlib.ExitStack() as started:
+        count = 0
 
         def begin(*arguments: str, **extra: str) -> tuple[subprocess.Popen[bytes], Path]:
-            path = tmp_path / f"{arguments[0]}.out"
+            nonlocal count
+            count += 1
+            path = tmp_path / f"{arguments[0]}-{count}.out"
             with path.open("wb") as sink:
                 running = spawn(*arguments, output=sink, **extra)
             started.callback(kill, running)

@@ -49,6 +49,7 @@ def fill(folder: Path) -> Path:
 
 def test_a_full_disk_keeps_nobody_from_being_called(
     start: "Start",
+    command: "Command",
     target: Describe,
     settings: Write,
     provider: "Provider",
@@ -57,7 +58,8 @@ def test_a_full_disk_keeps_nobody_from_being_called(
 ) -> None:
     """Probing goes on, the issue opens with "not yet recorded", and all of it is in the ledger once there is room."""
     ledger = small_disk / "ledger.sqlite3"
-    daemon = start(settings(target(), ledger={"url": str(ledger)}))
+    config = settings(target(), ledger={"url": str(ledger)})
+    daemon = start(config)
     daemon.wait_for_recent("A")
 
     filler = fill(small_disk)
@@ -96,24 +98,12 @@ def test_a_full_disk_keeps_nobody_from_being_called(
     connection.close()
     assert turns == [(opened["issue"], "opened"), (opened["issue"], "restored")]
 
-
-def test_a_daemon_that_never_gets_its_disk_back_says_what_is_lost(
-    start: "Start", target: Describe, settings: Write, small_disk: Path, evidence: Callable[..., "Evidence"]
-) -> None:
-    """It ends in time all the same, says how much is left unwritten, and what was written verifies."""
-    ledger = small_disk / "ledger.sqlite3"
-    daemon = start(settings(target(), ledger={"url": str(ledger)}))
-    daemon.wait_for_recent("A")
-    fill(small_disk)
-    daemon.wait_for_log("ledger.unwritable")
-
-    code, took_s = daemon.end()
-
-    assert code == 0
-    assert took_s < 2.0
-    assert daemon.log("ledger.left_unwritten")[0]["records"] > 0
-    (small_disk / "filler").unlink()
-    assert evidence(ledger).seconds
+    # On a disk that may only be read the next daemon does not start.
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, capture_output=True)
+    ended = command("run", "--config", config)
+    assert ended.code == 3, ended
+    assert str(ledger) in ended.err.splitlines()[-1]
+    assert "Traceback" not in ended.err
 
 
 def test_a_ledger_that_cannot_be_used_ends_the_start(
@@ -161,19 +151,21 @@ def _assert_refused(ended: "Ended", ledger: Path, words: str) -> None:
     assert "Traceback" not in ended.err
 
 
-def test_a_read_only_ledger_ends_the_start(
-    command: "Command", start: "Start", target: Describe, settings: Write, small_disk: Path
+def test_a_daemon_that_never_gets_its_disk_back_says_what_is_lost(
+    start: "Start", target: Describe, settings: Write, small_disk: Path, evidence: Callable[..., "Evidence"]
 ) -> None:
-    """A ledger on a file system that may only be read: one sentence, exit 3."""
+    """It ends in time all the same, says how much is left unwritten, and what was written verifies."""
     ledger = small_disk / "ledger.sqlite3"
     config = settings(target(), ledger={"url": str(ledger)})
     daemon = start(config)
     daemon.wait_for_recent("A")
-    assert daemon.end()[0] == 0
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, capture_output=True)
+    fill(small_disk)
+    daemon.wait_for_log("ledger.unwritable")
 
-    ended = command("run", "--config", config)
+    code, took_s = daemon.end()
 
-    assert ended.code == 3, ended
-    assert str(ledger) in ended.err.splitlines()[-1]
-    assert "Traceback" not in ended.err
+    assert code == 0
+    assert took_s < 2.0
+    assert daemon.log("ledger.left_unwritten")[0]["records"] > 0
+    (small_disk / "filler").unlink()
+    assert evidence(ledger).seconds

@@ -3,130 +3,45 @@
 import asyncio
 import gc
 import signal
-import ssl
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
-import aiodns
 import structlog
 from prometheus_client import CollectorRegistry
 
 from probe import clock
 from probe.clock import SECOND_US, SystemClock
-from probe.core.engine import RULES_VERSION
-from probe.core.model import Surface
-from probe.core.schedule import slots
+from probe.core.engine import RULES_VERSION, TargetState
+from probe.core.model import Terms
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery
 from probe.metrics import Metrics
-from probe.plan import Charge, Plan
 from probe.runner import Runner
-from probe.settings import Loaded, Problem, Settings, SettingsError, Target, load
-from probe.surfaces.api import ApiSurface
-from probe.surfaces.control import ControlSurface
-from probe.surfaces.dial import trust
-from probe.surfaces.smtp import SmtpSurface
+from probe.settings import Loaded, Settings, SettingsError, load
 from probe.teller import Teller
 from probe.times import utc
 from probe.version import VERSION
 from probe.view import View
 from probe.web import Listener
+from probe.workshop import Workshop
 
 log = structlog.get_logger("daemon")
 
 # SIGTERM has to be over within this, or within the attempts' deadline if that is shorter.
 STOP_S_MAX = 5.0
-STOP_SHARE_ATTEMPTS = 0.6  # the rest is for the ledger's last batch and the listener
+# Its shares; what is left of it is for the listener and for letting go of the ledger.
+STOP_SHARE_ATTEMPTS = 0.5
+STOP_SHARE_CUT_OFF = 0.1
 STOP_SHARE_LEDGER = 0.25
 RETENTION_PAUSE_S = 1.0
 RETENTION_REST_S = 600.0
 # The loop has not begun a second for this long: whoever asks should hear that the prober is blind.
 BLIND_S = 3.0
+# A wall clock that differs by more from the time that seconds are named by is worth a line.
+CLOCK_AHEAD_US_MAX = 500_000
 DIFFERENCES_LOGGED_MAX = 20
-TRUST_STORES_KEPT_MAX = 64
 # A reload leaves these as they are: a ledger has one vantage, and open files and sockets stay open.
 PARTS_OF_A_START = ("vantage", "ledger", "listener", "log")
-
-
-class Workshop:
-    """Builds surfaces and controls; keeps what is dear to build: the resolver, and one TLS context per trust store."""
-
-    def __init__(self, system_clock: clock.Clock) -> None:
-        self.clock = system_clock
-        self.resolver = aiodns.DNSResolver(timeout=2.0, tries=2)
-        self._trust = lru_cache(TRUST_STORES_KEPT_MAX)(_trust_of)
-
-    def trust(self, ca_file: Path | None) -> ssl.SSLContext:
-        """Return the TLS context for a trust store; the system's for None. A file that was replaced is read again.
-
-        Raises:
-            SettingsError: If the file can't be used.
-        """
-        if ca_file is None:
-            return self._trust(None, (0, 0))
-        try:
-            found = ca_file.stat()
-            return self._trust(str(ca_file), (found.st_mtime_ns, found.st_ino))
-        except OSError as error:  # ssl.SSLError is one.
-            reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-            sentence = f"ca_file can't be used: {reason}"
-            raise SettingsError((Problem(file=str(ca_file), line=0, sentence=sentence),)) from error
-
-    def api(self, target: Target, vantage: str) -> ApiSurface:
-        """Build the prober of a target's API."""
-        assert target.api is not None
-        return ApiSurface(
-            target.api,
-            target=target.name,
-            vantage=vantage,
-            resolver=self.resolver,
-            clock=self.clock,
-            tls=self.trust(target.api.ca_file) if target.api.base_url.startswith("https:") else None,
-            in_flight_max=target.in_flight_max,
-        )
-
-    def smtp(self, target: Target, vantage: str) -> SmtpSurface:
-        """Build the prober of a target's SMTP injection."""
-        assert target.smtp is not None
-        return SmtpSurface(
-            target.smtp,
-            target=target.name,
-            vantage=vantage,
-            resolver=self.resolver,
-            clock=self.clock,
-            tls=self.trust(target.smtp.ca_file) if target.smtp.tls != "none" else None,
-            in_flight_max=target.in_flight_max,
-        )
-
-    def plan(self, settings: Settings) -> Plan:
-        """Build everything that the second loop works with."""
-        charges: dict[tuple[str, Surface], Charge] = {}
-        for target in settings.targets:
-            if target.api is not None:
-                charges[target.name, Surface.API] = Charge(
-                    prober=self.api(target, settings.vantage),
-                    timeout_us=round(target.api.timeout_s * SECOND_US),
-                    in_flight_max=target.in_flight_max,
-                )
-            if target.smtp is not None:
-                charges[target.name, Surface.SMTP] = Charge(
-                    prober=self.smtp(target, settings.vantage),
-                    timeout_us=round(target.smtp.timeout_s * SECOND_US),
-                    in_flight_max=target.in_flight_max,
-                )
-        return Plan(
-            vantage=settings.vantage,
-            slots=slots(settings.vantage, ((t.name, t.surfaces, t.attempts_per_second) for t in settings.targets)),
-            terms={target.name: target.terms() for target in settings.targets},
-            charges=charges,
-            controls={
-                control.name: ControlSurface(
-                    control, resolver=self.resolver, clock=self.clock, tls=self.trust(control.ca_file)
-                )
-                for control in settings.controls
-            },
-        )
 
 
 class Daemon:
@@ -164,22 +79,26 @@ class Daemon:
         self._asked_to_stop = False
         self._reloading = asyncio.Lock()
         self._begun_second = 0
+        self._clock_is_off = False
 
-    async def run(self) -> None:
-        """Probe until SIGTERM or SIGINT.
+    async def run(self) -> bool:
+        """Probe until SIGTERM or SIGINT; say whether everything that was seen is in the ledger.
 
         Raises:
+            SettingsError: If a part can't be built from its settings.
             LedgerError: If the ledger can't be opened or read at the start.
             ListenerError: If the listener's address can't be had.
         """
         settings = self._settings
         self._listen_to_signals()
+        plan = self._workshop.plan(settings)
         await self._ledger.open()
-        recovery = await self._ledger.recover({target.name: target.terms() for target in settings.targets})
+        recovery = await self._ledger.recover(plan.terms)
         _log_recovery(recovery, self._ledger.name)
-        self._show(settings, recovery)
+        self._show(settings, plan.terms, recovery.states)
+        self._show_chain(recovery)
         runner = self._runner = Runner(
-            plan=self._workshop.plan(settings),
+            plan=plan,
             clock=self._clock,
             sink=self._teller,
             states=recovery.states,
@@ -201,27 +120,39 @@ class Daemon:
         try:
             await runner.run()
         finally:
-            await self._stop(runner, helpers)
+            is_recorded = await self._stop(runner, helpers)
         for helper in helpers:
             if not helper.cancelled() and (error := helper.exception()):
                 raise error
+        return is_recorded
 
     async def reload(self) -> tuple[bool, str]:
         """Read the settings again and go over to them; a wrong file changes nothing."""
         async with self._reloading:
+            if self._asked_to_stop:
+                return False, "The daemon is stopping."
             try:
                 settings = await self._settings_to_go_over_to()
             except (SettingsError, LedgerError) as error:
-                self._metrics.observe_reload(successful=False, wall_us=clock.wall_us())
-                self._view.settings_trouble = str(error)
-                log.error("settings.refused", kept="the old settings", problems=str(error).splitlines())
+                self._refuse_settings(str(error))
                 return False, f"The old settings are kept: {error}"
+            except Exception as error:
+                # Whatever it is, the daemon goes on as it was, and says so where people look.
+                self._refuse_settings(f"an error inside the program: {type(error).__name__}")
+                log.exception("settings.failed_inside")
+                return False, "The old settings are kept: an error inside the program; the log has its traceback."
             self._view.settings_trouble = ""
             log.info("settings.reloaded", file=str(self._path), targets=len(settings.targets))
             return True, f"Now watching {_count(len(settings.targets), 'target')} by {self._path}."
 
+    def _refuse_settings(self, why: str) -> None:
+        self._metrics.observe_reload(successful=False, wall_us=clock.wall_us())
+        self._view.settings_trouble = why
+        log.error("settings.refused", kept="the old settings", problems=why.splitlines())
+
     async def _settings_to_go_over_to(self) -> Settings:
-        assert self._runner is not None
+        runner = self._runner
+        assert runner is not None
         # In a thread: a large file takes tens of milliseconds to read and check.
         loaded = await asyncio.to_thread(load, self._path)
         for warning in loaded.warnings:
@@ -231,45 +162,55 @@ class Daemon:
             log.warning("settings.need_a_restart", parts=changed, until_then="they keep what they were started with")
         settings = loaded.settings.model_copy(update=kept)
         plan = self._workshop.plan(settings)
-        new = {t.name: t.terms() for t in settings.targets if t.name not in self._runner.watched}
-        recovery = await self._ledger.recover(new) if new else None
+        watched = {target.name for target in self._settings.targets}
+        come = [target for target in plan.terms if target not in watched]
+        states = {target: state for target in come if (state := runner.state_of(target)) is not None}
+        if new := {target: plan.terms[target] for target in come if target not in states}:
+            recovery = await self._ledger.recover(new)
+            states |= recovery.states
+            runner.replace(plan, recovery.states)
+        else:
+            runner.replace(plan, {})
         self._settings = settings
-        self._show(settings, recovery)
-        self._runner.replace(plan, recovery.states if recovery is not None else {})
+        self._show(settings, plan.terms, states)
         return settings
 
-    def _show(self, settings: Settings, recovery: Recovery | None) -> None:
-        terms = {target.name: target.terms() for target in settings.targets}
+    def _show(self, settings: Settings, terms: Mapping[str, Terms], states: Mapping[str, TargetState]) -> None:
+        """Show and tell by these settings from now on; `states` are those of targets that come into view."""
+        self._teller.configure(terms)
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
         self._metrics.configure(settings.targets, settings.controls)
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
-        if recovery is None:
-            return
-        for state in recovery.states.values():
+        for state in states.values():
             self._view.recover(state)
             self._metrics.show_state(state.target, state)
+
+    def _show_chain(self, recovery: Recovery) -> None:
         if recovery.head.seq:
             self._view.chain = (recovery.head.seq, recovery.head.digest)
             self._metrics.set_chain_head(sequence=recovery.head.seq, digest=recovery.head.digest)
 
-    async def _stop(self, runner: Runner, helpers: "list[asyncio.Task[None]]") -> None:
+    async def _stop(self, runner: Runner, helpers: "list[asyncio.Task[None]]") -> bool:
+        """End everything within the limit, each step whatever became of the one before; say whether all is recorded."""
+        self._asked_to_stop = True
         timeouts = [part.timeout_s for t in self._settings.targets for part in (t.api, t.smtp) if part is not None]
         limit_s = min(STOP_S_MAX, max(timeouts))
+        until_s = asyncio.get_running_loop().time() + limit_s
         log.info("daemon.stopping", within_s=limit_s)
-        await runner.finish(limit_s * STOP_SHARE_ATTEMPTS)
-        waiting = await self._queue.drain(limit_s * STOP_SHARE_LEDGER)
+        await _whatever_happens(runner.finish(limit_s * STOP_SHARE_ATTEMPTS, limit_s * STOP_SHARE_CUT_OFF), limit_s)
+        await _whatever_happens(self._queue.drain(limit_s * STOP_SHARE_LEDGER), limit_s)
+        waiting = self._queue.records
         self._teller.tell_rest()
-        await self._queue.stop()
         for helper in helpers:
             helper.cancel()
-        await asyncio.wait(helpers)
-        await self._listener.stop()
-        await self._ledger.close()
+        await asyncio.wait(helpers, timeout=limit_s * STOP_SHARE_CUT_OFF)
+        for last in (self._listener.stop(), self._ledger.close()):
+            await _whatever_happens(last, until_s - asyncio.get_running_loop().time())
         if waiting:
-            log.error(
-                "ledger.left_unwritten", records=waiting, meaning="these seconds will be unobserved in the ledger"
-            )
+            lost = "the ledger will say of these seconds that nobody looked"
+            log.error("ledger.left_unwritten", records=waiting, meaning=lost)
         log.info("daemon.stopped", chain_sequence=self._view.chain[0], chain_digest=self._view.chain[1])
+        return not waiting
 
     async def _cut_forever(self) -> None:
         """Cut what is older than the ledger keeps, in small steps between the batches."""
@@ -288,11 +229,25 @@ class Daemon:
         self._begun_second = second
         assert self._runner is not None
         self._metrics.set_open_seconds(self._runner.open_seconds)
+        self._metrics.set_clock_ahead(ahead_us := self._runner.clock_ahead_us)
+        if (is_off := abs(ahead_us) > CLOCK_AHEAD_US_MAX) != self._clock_is_off:
+            self._clock_is_off = is_off
+            facts = {"wall_clock_ahead_s": ahead_us / SECOND_US, "seconds_named": "by the clock as it was before"}
+            log.warning("clock.differs" if is_off else "clock.agrees", **facts)
 
     def _healthy(self) -> tuple[bool, str]:
         late_s = self._clock.now_us() / SECOND_US - self._begun_second
         if self._begun_second and late_s > BLIND_S:
             return False, f"The prober is blind: no second has begun for {late_s:.0f} s."
+        assert self._runner is not None
+        if waiting := self._runner.waiting:
+            target, seconds = max(waiting.items(), key=lambda item: item[1])
+            return False, f"The record of {target} is {seconds} s ahead of the clock: nothing is probed until then."
+        if self._teller.full:
+            return (
+                False,
+                f"Nobody looks: the ledger's queue is full, and it can't be written: {self._view.ledger_trouble}",
+            )
         if self._view.ledger_trouble:
             return False, f"Probing goes on, but the ledger can't be written: {self._view.ledger_trouble}"
         return True, "Probing, judging and recording."
@@ -341,8 +296,12 @@ class Daemon:
         )
 
 
-def _trust_of(ca_file: str | None, _stamp: tuple[int, int]) -> ssl.SSLContext:
-    return trust(ca_file)
+async def _whatever_happens(step: Awaitable[object], limit_s: float) -> None:
+    """Take one step of the end; neither a failure nor a disk that hangs keeps the later ones from being taken."""
+    try:
+        await asyncio.wait_for(step, max(0.0, limit_s))
+    except Exception:
+        log.exception("daemon.stop_step_failed")
 
 
 def _log_recovery(recovery: Recovery, name: str) -> None:

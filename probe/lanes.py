@@ -74,9 +74,8 @@ class Lane:
         else:
             self.open.append(gap)
 
-    def close(self) -> list[Closed]:
+    def close(self, into: list[Closed]) -> None:
         """Close what can close, strictly in order: a second that is not over holds back those behind it."""
-        closed: list[Closed] = []
         while self.open:
             head = self.open[0]
             if isinstance(head, Gap):
@@ -86,10 +85,9 @@ class Lane:
                     self.state, head.terms, head.second, head.outcomes, head.controls.outcomes
                 )
             else:
-                break
+                return
             self.open.popleft()
-            closed.append(Closed(step=step, state=self.state, terms=head.terms))
-        return closed
+            into.append(Closed(step=step, state=self.state, terms=head.terms))
 
     def attempt_tasks(self) -> set["asyncio.Task[None]"]:
         """List the attempts in flight."""

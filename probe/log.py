@@ -8,13 +8,42 @@ import logging
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
 
+from probe.clock import monotonic_us
+
 LogFormat = Literal["auto", "json", "console"]
 LINES_WAITING_MAX = 10_000
+TRACEBACKS_MAX = 5
+TRACEBACKS_PERIOD_US = 60_000_000
+
+
+class Sparing:
+    """Lets a traceback of each event through only so often.
+
+    A bug in a surface fails 600 attempts a second; writing each of its tracebacks would cost the cadence as well.
+    """
+
+    def __init__(self, tracebacks_max: int = TRACEBACKS_MAX, period_us: int = TRACEBACKS_PERIOD_US) -> None:
+        self._tracebacks_max = tracebacks_max
+        self._period_us = period_us
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Pass the event on, or drop it (structlog's processor interface)."""
+        if not event.get("exc_info"):
+            return event
+        name, now_us = str(event.get("event")), monotonic_us()
+        begun_us, count = self._seen.get(name, (now_us, 0))
+        if now_us - begun_us >= self._period_us:
+            begun_us, count = now_us, 0
+        self._seen[name] = (begun_us, count + 1)
+        if count >= self._tracebacks_max:
+            raise structlog.DropEvent
+        return event
 
 
 class LineWriter:
@@ -45,6 +74,9 @@ class LineWriter:
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
+                if self.dropped_lines:
+                    dropped, self.dropped_lines = self.dropped_lines, 0
+                    self._stream.write(f'{{"event": "log.lines_lost", "level": "warning", "lines": {dropped}}}\n')
                 self._stream.write(line + "\n")
                 if self._lines.empty():
                     self._stream.flush()
@@ -65,7 +97,7 @@ def set_up(log_format: LogFormat = "auto", level: str = "info", stream: TextIO |
     as_console = log_format == "console" or (log_format == "auto" and out.isatty())
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            Sparing(),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(_console(out) if as_console else _json()),

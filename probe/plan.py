@@ -52,12 +52,17 @@ class Plan:
     charges: Mapping[tuple[str, Surface], Charge]
     controls: Mapping[str, Control]
 
-    def close(self) -> None:
-        """Drop idle connections; those in use are dropped when their attempts end."""
+    def close(self, keep: "Plan | None" = None) -> None:
+        """Drop idle connections, but those of what `keep` has too; those in use are dropped when their attempts end."""
+        kept = set[int]()
+        if keep is not None:
+            kept = {id(charge.prober) for charge in keep.charges.values()} | {id(c) for c in keep.controls.values()}
         for charge in self.charges.values():
-            charge.prober.close()
+            if id(charge.prober) not in kept:
+                charge.prober.close()
         for control in self.controls.values():
-            control.close()
+            if id(control) not in kept:
+                control.close()
 
     @property
     def timeout_us_max(self) -> int:

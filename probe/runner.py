@@ -74,6 +74,8 @@ class Runner:
         self._last_checkpoint_second = 0
         self._gap_reason = "the daemon was down"
         self.expected_second = 0
+        self.clock_ahead_us = 0  # how far the wall clock is ahead of the time that seconds are named by
+        self.waiting: dict[str, int] = {}  # targets whose record is ahead of the clock, and by how many seconds
 
     def replace(self, plan: Plan, states: Mapping[str, engine.TargetState]) -> None:
         """Go over to another plan at the next second; open seconds are closed by the terms they were opened with.
@@ -88,10 +90,15 @@ class Runner:
         """Name the targets whose state this run knows."""
         return frozenset(self._lanes.keys() | self._leaving.keys() | self._known_states.keys())
 
+    def state_of(self, target: str) -> engine.TargetState | None:
+        """Give what this run knows of a target, also of one that is not watched any more."""
+        lane = self._lanes.get(target) or self._leaving.get(target)
+        return lane.state if lane is not None else self._known_states.get(target)
+
     @property
     def open_seconds(self) -> int:
-        """Count the open seconds of all targets."""
-        return sum(len(lane.open) for lane in self._all_lanes())
+        """Count the open seconds of the target that has the most."""
+        return max((len(lane.open) for lane in self._all_lanes()), default=0)
 
     async def run(self) -> None:
         """Probe until `stop` is called. The first second is the next whole one.
@@ -114,8 +121,8 @@ class Runner:
         """Start no more attempts; `run` then returns, and `finish` closes what is open."""
         self._stopping.set()
 
-    async def finish(self, grace_s: float) -> None:
-        """Let attempts end for `grace_s`, cut off the rest, and close every second that was begun."""
+    async def finish(self, grace_s: float, cut_off_s: float = 1.0) -> None:
+        """Let attempts end for `grace_s`, cut off the rest within `cut_off_s`, and close every second begun."""
         tasks = self._control_tasks.union(*(lane.attempt_tasks() for lane in self._all_lanes()))
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
@@ -123,10 +130,10 @@ class Runner:
         for task in remaining:
             task.cancel()
         if remaining:
-            await asyncio.wait(remaining, timeout=1.0)
+            await asyncio.wait(remaining, timeout=cut_off_s)
         for lane in self._all_lanes():
             lane.give_up_waiting()
-        await self._close_once(checkpoint=True)
+        await self._close_once(last=True)
         self._plan.close()
 
     # Starting.
@@ -134,7 +141,7 @@ class Runner:
     async def _start_forever(self) -> None:
         while True:
             await self._clock.sleep_until(self.expected_second * SECOND_US)
-            self._clock.discipline()
+            self.clock_ahead_us = self._clock.discipline()
             second = max(self.expected_second, self._clock.now_us() // SECOND_US)
             if second > self.expected_second:
                 self._mark_gap(second - 1, "the prober did not run")
@@ -162,7 +169,7 @@ class Runner:
         if now_us < due_us:
             await self._clock.sleep_until(due_us)
             now_us = self._clock.now_us()
-        if now_us >= (second + 1) * SECOND_US:
+        if self._is_over(second):
             return False
         opened = self._seconds.get(slot.target)
         if opened is None:  # The record of this target is ahead of the clock.
@@ -192,6 +199,8 @@ class Runner:
             else:
                 self._sink.started(slot, lateness_us)
                 try:
+                    if self._is_over(opened.second):  # An attempt belongs to the second in which it starts.
+                        return
                     outcome = await charge.prober.attempt(ticket, deadline_us)
                 finally:
                     flight.leave()
@@ -202,11 +211,15 @@ class Runner:
         except Exception:
             log.exception("attempt.failed_inside", target=slot.target, surface=slot.surface, second=opened.second)
             outcome = not_made(ticket, started_us, Cause.INTERNAL, self._clock.monotonic_us() - started_mono_us)
+        finally:
+            opened.pending -= 1
+            task = asyncio.current_task()
+            assert task is not None
+            opened.tasks.discard(task)
         opened.outcomes.append(outcome)
-        opened.pending -= 1
-        task = asyncio.current_task()
-        assert task is not None
-        opened.tasks.discard(task)
+
+    def _is_over(self, second: int) -> bool:
+        return self._clock.now_us() >= (second + 1) * SECOND_US
 
     def _start_controls(self, second: int) -> ControlSecond:
         controls = ControlSecond(pending=len(self._plan.controls))
@@ -223,7 +236,8 @@ class Runner:
             await self._clock.sleep_until(
                 second * SECOND_US + phase_us(self._plan.vantage, f"control/{name}", Surface.API)
             )
-            into.outcomes.append(await control.attempt(second))
+            if not self._is_over(second):  # One that is made later says nothing about this second.
+                into.outcomes.append(await control.attempt(second))
         except Exception:
             log.exception("control.failed_inside", control=name, second=second)
         finally:
@@ -246,7 +260,7 @@ class Runner:
     def _change_plan(self, plan: Plan, second: int) -> None:
         for target in [target for target in self._lanes if target not in plan.terms]:
             self._leaving[target] = self._lanes.pop(target)
-        self._plan.close()
+        self._plan.close(keep=plan)
         self._plan, self._next_plan = plan, None
         self._gap_reason = "the target was not configured"
         self._take_up(plan, second)
@@ -265,8 +279,11 @@ class Runner:
             if lane.next_second > second:
                 # Somebody set the clock back while we were down. No second is judged twice, so we wait for the first
                 # that is not in the record yet.
-                log.warning("target.record_is_ahead", target=target, seconds=lane.next_second - second)
+                if target not in self.waiting:
+                    log.error("target.record_is_ahead", target=target, blind_for_s=lane.next_second - second)
+                self.waiting[target] = lane.next_second - second
                 continue
+            self.waiting.pop(target, None)
             lane.mark_gap(Gap(through_second=second - 1, terms=terms, reason=self._gap_reason))
             self._seconds[target] = opened = OpenSecond(
                 second=second, overdue_us=overdue_us, terms=terms, controls=controls
@@ -285,20 +302,28 @@ class Runner:
             if not self._sink.full:  # Nothing new is opened meanwhile, so what waits here stays bounded.
                 await self._close_once()
 
-    async def _close_once(self, *, checkpoint: bool = False) -> None:
+    async def _close_once(self, *, last: bool = False) -> None:
+        """Close what can close and hand it over. The `last` time a lane that fails does not keep the others from it."""
         self._cut_off_overdue()
         # What is closed is kept on the instance, for a stop may cut this short between two lanes.
         for number, lane in enumerate(self._all_lanes(), start=1):
-            self._closed.extend(lane.close())
+            try:
+                lane.close(self._closed)
+            except Exception:
+                if not last:
+                    raise
+                log.exception("lane.broken", target=lane.state.target)
             if number % LANES_PER_TURN == 0:
                 await asyncio.sleep(0)
-        for target in [target for target, lane in self._leaving.items() if not lane.open]:
+        left = [target for target, lane in self._leaving.items() if not lane.open]
+        for target in left:
             self._known_states[target] = self._leaving.pop(target).state
-            checkpoint = True  # Its record ends here, perhaps for long, and must be read from here when it comes back.
+        self._flights = {key: flight for key, flight in self._flights.items() if key[0] not in left}
         closed, self._closed = self._closed, []
         controls = self._take_control_outcomes()
         if closed or controls:
-            self._sink.offer(closed, controls, checkpoint or self._checkpoint_due(closed))
+            # The record of a target that left ends here, perhaps for long, and is read from here when it comes back.
+            self._sink.offer(closed, controls, bool(last or left or self._checkpoint_due(closed)))
 
     def _cut_off_overdue(self) -> None:
         now_us = self._clock.monotonic_us()

@@ -33,7 +33,7 @@ class Teller:
         self._view = view
         self._queue: LedgerQueue | None = None
         self._records_max = 0
-        self._terms: dict[str, Terms] = {}
+        self._terms: Mapping[str, Terms] = {}
         self._offered: deque[tuple[Closed, bool]] = deque()  # with whether it was told before it was kept
         self._to_tell: deque[tuple[Closed, bool]] = deque()
         self._controls: deque[ControlOutcome] = deque()
@@ -44,6 +44,10 @@ class Teller:
         """Name the queue that closed seconds go to; it calls `kept`, `in_trouble` and `recovered` in turn."""
         self._queue = queue
         self._records_max = records_max
+
+    def configure(self, terms: Mapping[str, Terms]) -> None:
+        """Name the targets that are watched now, and their terms."""
+        self._terms = terms
 
     @property
     def full(self) -> bool:
@@ -73,21 +77,20 @@ class Teller:
     def _parts(self, closed: Sequence[Closed]) -> list[tuple[Mapping[str, Terms], list[Closed]]]:
         """Part what was closed so that a target has one set of terms in each part; a reload changes them in between.
 
-        The same mapping is handed on as long as nothing changes, since the ledger's queue merges only what shares it.
+        Each part comes with the terms of all targets that are watched and of those that only finish.
         """
         parts: list[tuple[Mapping[str, Terms], list[Closed]]] = []
-        entries: list[Closed] = []
-        seen: set[str] = set()
+        terms, entries, seen = self._terms, list[Closed](), set[str]()
         for entry in closed:
             target = entry.step.target
-            if self._terms.get(target) != entry.terms:
+            if terms.get(target) != entry.terms:
                 if target in seen:
-                    parts.append((self._terms, entries))
+                    parts.append((terms, entries))
                     entries, seen = [], set()
-                self._terms = {**self._terms, target: entry.terms}
+                terms = {**terms, target: entry.terms}
             seen.add(target)
             entries.append(entry)
-        return [*parts, (self._terms, entries)]
+        return [*parts, (terms, entries)]
 
     def started(self, slot: Slot, lateness_us: int) -> None:
         """Count an attempt that starts."""

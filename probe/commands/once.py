@@ -8,14 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from probe import log
-from probe.app import Workshop
 from probe.clock import SECOND_US, SystemClock
 from probe.commands.settings import loaded
 from probe.commands.status import reply_line
 from probe.commands.terminal import Exit, err, fail, out
 from probe.core.model import ControlOutcome, Fault, Outcome, Surface, Ticket
-from probe.settings import Control, Settings, Target
-from probe.surfaces.control import ControlSurface
+from probe.settings import Api, Control, Settings, SettingsError, Smtp, Target
+from probe.workshop import Workshop
 
 # Far from what a daemon of the same vantage uses in the same second, so that both sides' logs can tell them apart.
 ONCE_ORDINAL = 99
@@ -51,6 +50,8 @@ def once(path: Path, target_name: str | None) -> None:
     writer = log.set_up(result.settings.log.format, "error")
     try:
         failed = uvloop.run(_attempt_all(result.settings, targets))
+    except SettingsError as error:
+        fail(str(error), Exit.INPUT)
     finally:
         writer.close()
     raise SystemExit(Exit.NO if failed else Exit.OK)
@@ -78,29 +79,21 @@ async def _attempt(workshop: Workshop, settings: Settings, target: Target, surfa
         second=now_us // SECOND_US,
         ordinal=ONCE_ORDINAL,
     )
-    if surface is Surface.API:
-        assert target.api is not None
-        title, timeout_s = f"POST {target.api.base_url}{target.api.path}", target.api.timeout_s
-        api = workshop.api(target, settings.vantage)
-        try:
-            outcome = await api.attempt(ticket, workshop.clock.monotonic_us() + round(timeout_s * SECOND_US))
-        finally:
-            api.close()
-    else:
-        assert target.smtp is not None
-        title, timeout_s = f"SMTP {target.smtp.host}:{target.smtp.port} ({target.smtp.tls})", target.smtp.timeout_s
-        smtp = workshop.smtp(target, settings.vantage)
-        try:
-            outcome = await smtp.attempt(ticket, workshop.clock.monotonic_us() + round(timeout_s * SECOND_US))
-        finally:
-            smtp.close()
-    return Shown(title=f"{target.name} {surface}: {title}", outcome=outcome)
+    part = target.api if surface is Surface.API else target.smtp
+    assert part is not None
+    prober = workshop.surface(target, surface, settings.vantage)
+    try:
+        outcome = await prober.attempt(ticket, workshop.clock.monotonic_us() + round(part.timeout_s * SECOND_US))
+    finally:
+        prober.close()
+    where = (
+        f"SMTP {part.host}:{part.port} ({part.tls})" if isinstance(part, Smtp) else f"POST {part.base_url}{part.path}"
+    )
+    return Shown(title=f"{target.name} {surface}: {where}", outcome=outcome)
 
 
 async def _attempt_control(workshop: Workshop, control: Control) -> ControlOutcome:
-    surface = ControlSurface(
-        control, resolver=workshop.resolver, clock=workshop.clock, tls=workshop.trust(control.ca_file)
-    )
+    surface = workshop.control(control)
     try:
         return await surface.attempt(workshop.clock.now_us() // SECOND_US)
     finally:

@@ -1,5 +1,6 @@
 """`run`: the daemon."""
 
+import signal
 from pathlib import Path
 
 import uvloop
@@ -9,7 +10,7 @@ from probe.app import Daemon
 from probe.commands.settings import loaded
 from probe.commands.terminal import Exit, fail
 from probe.ledger import LedgerError
-from probe.settings import Loaded
+from probe.settings import Loaded, SettingsError
 from probe.web import ListenerError
 
 
@@ -17,15 +18,21 @@ def run(path: Path) -> None:
     """Probe until told to stop."""
     settings = loaded(path)
     writer = log.set_up(settings.settings.log.format, settings.settings.log.level)
+    # A reload that is asked for before there is anything to reload must not end the process, as SIGHUP does by default.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        uvloop.run(_daemon(path, settings))
+        is_recorded = uvloop.run(_daemon(path, settings))
+    except SettingsError as error:
+        fail(str(error), Exit.INPUT)
     except LedgerError as error:
         fail(f"The ledger can't be used, so nothing would be proven: {error}", Exit.CANNOT)
     except ListenerError as error:
         fail(str(error), Exit.CANNOT)
     finally:
         writer.close()
+    if not is_recorded:
+        raise SystemExit(Exit.CANNOT)
 
 
-async def _daemon(path: Path, settings: Loaded) -> None:
-    await Daemon(path, settings).run()
+async def _daemon(path: Path, settings: Loaded) -> bool:
+    return await Daemon(path, settings).run()

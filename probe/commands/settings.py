@@ -1,36 +1,34 @@
 """Reading settings on the command line, and `check-config`."""
 
-import ssl
 from pathlib import Path
 
+import uvloop
+
+from probe.clock import SystemClock
 from probe.commands.terminal import Exit, err, fail, out, write
 from probe.settings import Loaded, Settings, SettingsError, effective, load
+from probe.workshop import Workshop
 
 
 def loaded(path: Path) -> Loaded:
     """Return good settings, or say all that is wrong with them and end."""
     try:
-        result = load(path)
+        return load(path)
     except SettingsError as error:
         fail(str(error), Exit.INPUT)
-    _refuse_empty_trust(result.settings)
-    return result
 
 
-def _refuse_empty_trust(settings: Settings) -> None:
-    """End if a ca_file holds no certificate; without one no server could be trusted."""
-    parts = (*settings.controls, *(part for t in settings.targets for part in (t.api, t.smtp) if part is not None))
-    for ca_file in dict.fromkeys(part.ca_file for part in parts if part.ca_file is not None):
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
-        except OSError as error:  # ssl.SSLError is one.
-            reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-            fail(f"{ca_file}: ca_file can't be used: {reason}", Exit.INPUT)
+async def _build(settings: Settings) -> None:
+    Workshop(SystemClock()).plan(settings)
 
 
 def check_config(path: Path, *, show: bool) -> None:
     """Say whether a settings file is right."""
     result = loaded(path)
+    try:  # What only shows when it is built: trust stores, headers that can't be folded.
+        uvloop.run(_build(result.settings))
+    except SettingsError as error:
+        fail(str(error), Exit.INPUT)
     for warning in result.warnings:
         err.print(warning, style="yellow" if err.is_terminal else None, markup=False)
     if show:

@@ -4,7 +4,8 @@ The runner offers a batch each second and never waits. The task takes what has g
 most one a second while it keeps up, and appends it until the ledger says that it is kept; only then are its steps told
 (`on_kept`), each exactly once, in order. A batch that is being tried is never changed, because the ledger knows it
 again by what it is. While a commit fails, or does not come back, `on_trouble` says why and how many records wait; the
-runner may tell people all the same, with the words "not yet recorded". `on_recovered` says that this is over.
+runner may tell people all the same, with the words "not yet recorded". `on_recovered` says that this is over: all that
+waited when the ledger came back is kept and told by then.
 """
 
 import asyncio
@@ -61,6 +62,8 @@ class LedgerQueue:
         self._records = 0
         self._trying = 0
         self._troubled = False
+        # Since the ledger came back: how many of the batches that waited then still do.
+        self._behind: int | None = None
         self._offered = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -129,8 +132,8 @@ class LedgerQueue:
             commit = await self._keep(batch)
             self._records -= self._trying
             self._trying = 0
-            self._recovered()
             self._on_kept(batch, commit)
+            self._catch_up()
             if not self._waiting:
                 self._offered.clear()
                 self._emptied.set()
@@ -150,6 +153,8 @@ class LedgerQueue:
             terms.update(following.terms)
             self._trying += following.records
             taken.append(self._waiting.popleft())
+        if self._behind is not None:
+            self._behind -= len(taken)
         if len(taken) == 1:
             return first
         return Batch(
@@ -187,11 +192,17 @@ class LedgerQueue:
 
     def _trouble(self, reason: str) -> None:
         self._troubled = True
+        self._behind = None
         self._on_trouble(reason, self._records)
 
-    def _recovered(self) -> None:
-        if self._troubled:
-            self._troubled = False
+    def _catch_up(self) -> None:
+        """Say that the trouble is over once what had waited is kept; what was offered since is nobody's backlog."""
+        if not self._troubled:
+            return
+        if self._behind is None:
+            self._behind = len(self._waiting)
+        if self._behind <= 0:
+            self._troubled, self._behind = False, None
             self._on_recovered()
 
     async def _pause(self, pause_s: float) -> None:

@@ -85,20 +85,9 @@ class Store:
 
     def open(self) -> None:
         """Connect, bring the tables up to date, and read the head. A missing file is made."""
-        with self._errors():
-            connection = self.engine.connect()
-            try:
-                with connection.begin():
-                    upgrade(connection, self.address.name)
-                with connection.begin():
-                    self.head = stored_head(connection)
-                    known = connection.execute(select(tables.rules.c.target, tables.rules.c.id))
-                    self._rules_kept = {(row.target, row.id) for row in known}
-            except BaseException:
-                connection.close()
-                raise
-        self._connection = connection
-        self._identity = file_identity(self.address)
+        head, rules_kept = self._connect()
+        # Only now, all at once: a connection that breaks on the way must not change what is known of the chain.
+        self.head, self._rules_kept = head, rules_kept
         self._opened = True
 
     def close(self) -> None:
@@ -175,6 +164,24 @@ class Store:
             )
         self._settle_tried()
 
+    def _connect(self) -> tuple[Head, set[tuple[str, str]]]:
+        """Connect, bring the tables up to date, and read what the ledger says about itself."""
+        with self._errors():
+            connection = self.engine.connect()
+            try:
+                with connection.begin():
+                    upgrade(connection, self.address.name)
+                with connection.begin():
+                    head = stored_head(connection)
+                    known = connection.execute(select(tables.rules.c.target, tables.rules.c.id))
+                    rules_kept = {(row.target, row.id) for row in known}
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+        self._identity = file_identity(self.address)
+        return head, rules_kept
+
     def _connected(self) -> Connection:
         if self._connection is not None and not is_same_file(self.address, self._identity):
             self.close()
@@ -183,11 +190,11 @@ class Store:
                 raise LedgerUnwritable(
                     f"{self.address.name}: the file has vanished: put it back, or restart to begin a new ledger"
                 )
-            known, kept = self.head, self._rules_kept
-            reopened = self._opened
-            self.open()
-            if reopened:
-                self.head, self._rules_kept = known, kept
+            if self._opened:
+                # The head stays as this process left it: the next transaction compares it with the stored one.
+                self._connect()
+            else:
+                self.open()
         assert self._connection is not None
         return self._connection
 

@@ -97,6 +97,10 @@ CONTROL_ATTEMPTS = _counter(
     "control_attempts_total", "Control attempts, by what happened.", "control", "worked", "cause"
 )
 OPEN_SECONDS = _gauge("open_seconds", "Seconds that have begun and are not judged yet, of the target with the most.")
+CLOCK_AHEAD = _gauge(
+    "clock_ahead_seconds",
+    "How far the host's wall clock is ahead of the time that seconds are named by; a step back is followed slowly.",
+)
 UNRECORDED_SECONDS = _gauge("unrecorded_seconds", "Judged seconds that are not in the ledger yet, of all targets.")
 LEDGER_WRITABLE = _gauge("ledger_writable", "1 if the last write to the ledger worked, else 0.")
 LEDGER_QUEUE = _gauge("ledger_queue_records", "Records that wait to be written to the ledger.")

@@ -50,6 +50,7 @@ class Metrics:
         self._lateness = histogram(catalogue.ATTEMPT_START_LATENESS).cell()
         self._commit = histogram(catalogue.LEDGER_COMMIT).cell()
         self._open_seconds = scalar(catalogue.OPEN_SECONDS).cell()
+        self._clock_ahead = scalar(catalogue.CLOCK_AHEAD).cell()
         self._unrecorded = scalar(catalogue.UNRECORDED_SECONDS).cell()
         self._writable = scalar(catalogue.LEDGER_WRITABLE).cell()
         self._queue = scalar(catalogue.LEDGER_QUEUE).cell()
@@ -129,6 +130,10 @@ class Metrics:
     def set_open_seconds(self, seconds: int) -> None:
         """Show how many seconds have begun and are not judged, of the target with the most."""
         self._open_seconds.value = seconds
+
+    def set_clock_ahead(self, ahead_us: int) -> None:
+        """Show how far the wall clock is ahead of the time that seconds are named by."""
+        self._clock_ahead.value = ahead_us / SECOND_US
 
     def observe_commit(self, duration_us: int, *, sequence: int, digest: str) -> None:
         """Count a commit to the ledger and show the head of its chain; `digest` is SHA-256 in hex."""

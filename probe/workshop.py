@@ -1,0 +1,146 @@
+"""Builds the edges that attempt: surfaces and controls, from settings; keeps what is dear to build."""
+
+import ssl
+from functools import lru_cache
+from pathlib import Path
+
+import aiodns
+
+from probe.clock import SECOND_US, Clock
+from probe.core.model import Surface
+from probe.core.schedule import slots
+from probe.plan import Charge, Control, Plan
+from probe.settings import Control as ControlSettings
+from probe.settings import Problem, Settings, SettingsError, Target
+from probe.surfaces.api import ApiSurface
+from probe.surfaces.control import ControlSurface
+from probe.surfaces.dial import trust
+from probe.surfaces.smtp import SmtpSurface
+
+TRUST_STORES_KEPT_MAX = 64
+RESOLVER_TIMEOUT_S = 2.0
+RESOLVER_TRIES = 2
+
+
+class Workshop:
+    """Builds what attempts, with one resolver for all and one TLS context per trust store.
+
+    What was built for the same settings is handed out again, so that a reload which changes one target leaves the
+    connections of all others as they are.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.resolver = aiodns.DNSResolver(timeout=RESOLVER_TIMEOUT_S, tries=RESOLVER_TRIES)
+        self._trust = lru_cache(TRUST_STORES_KEPT_MAX)(lambda ca_file, _identity: trust(ca_file))
+        self._charges: dict[tuple[str, Surface], tuple[object, Charge]] = {}
+        self._controls: dict[str, tuple[object, Control]] = {}
+
+    def plan(self, settings: Settings) -> Plan:
+        """Build everything that the second loop works with.
+
+        Raises:
+            SettingsError: If a part can't be built from its settings.
+        """
+        charges = {
+            (target.name, surface): self._charge(target, surface, settings.vantage)
+            for target in settings.targets
+            for surface in target.surfaces
+        }
+        controls = {control.name: self._control(control) for control in settings.controls}
+        self._charges = {key: self._charges[key] for key in charges}
+        self._controls = {name: self._controls[name] for name in controls}
+        return Plan(
+            vantage=settings.vantage,
+            slots=slots(settings.vantage, ((t.name, t.surfaces, t.attempts_per_second) for t in settings.targets)),
+            terms={target.name: target.terms() for target in settings.targets},
+            charges=charges,
+            controls=controls,
+        )
+
+    def surface(self, target: Target, surface: Surface, vantage: str) -> ApiSurface | SmtpSurface:
+        """Build the prober of one surface.
+
+        Raises:
+            SettingsError: If its settings can't be used.
+        """
+        try:
+            return self._api(target, vantage) if surface is Surface.API else self._smtp(target, vantage)
+        except ValueError as error:
+            where = f"target {target.name}, {surface}"
+            raise SettingsError((Problem(file=where, line=0, sentence=str(error)),)) from error
+
+    def control(self, control: ControlSettings) -> ControlSurface:
+        """Build a control."""
+        return ControlSurface(control, resolver=self.resolver, clock=self.clock, tls=self._context(control.ca_file))
+
+    def _charge(self, target: Target, surface: Surface, vantage: str) -> Charge:
+        part = target.api if surface is Surface.API else target.smtp
+        assert part is not None
+        made_of = (part, target.in_flight_max, vantage, _identity(part.ca_file))
+        known = self._charges.get((target.name, surface))
+        if known is not None and known[0] == made_of:
+            return known[1]
+        charge = Charge(
+            prober=self.surface(target, surface, vantage),
+            timeout_us=round(part.timeout_s * SECOND_US),
+            in_flight_max=target.in_flight_max,
+        )
+        self._charges[target.name, surface] = (made_of, charge)
+        return charge
+
+    def _control(self, control: ControlSettings) -> Control:
+        made_of = (control, _identity(control.ca_file))
+        known = self._controls.get(control.name)
+        if known is not None and known[0] == made_of:
+            return known[1]
+        built = self.control(control)
+        self._controls[control.name] = (made_of, built)
+        return built
+
+    def _api(self, target: Target, vantage: str) -> ApiSurface:
+        assert target.api is not None
+        return ApiSurface(
+            target.api,
+            target=target.name,
+            vantage=vantage,
+            resolver=self.resolver,
+            clock=self.clock,
+            tls=self._context(target.api.ca_file) if target.api.base_url.startswith("https:") else None,
+            in_flight_max=target.in_flight_max,
+        )
+
+    def _smtp(self, target: Target, vantage: str) -> SmtpSurface:
+        assert target.smtp is not None
+        return SmtpSurface(
+            target.smtp,
+            target=target.name,
+            vantage=vantage,
+            resolver=self.resolver,
+            clock=self.clock,
+            tls=self._context(target.smtp.ca_file) if target.smtp.tls != "none" else None,
+            in_flight_max=target.in_flight_max,
+        )
+
+    def _context(self, ca_file: Path | None) -> ssl.SSLContext:
+        """Return the TLS context for a trust store, the system's for None; a file that was replaced is read again."""
+        try:
+            return self._trust(None if ca_file is None else str(ca_file), _identity(ca_file))
+        except OSError as error:  # ssl.SSLError is one.
+            raise _unusable(ca_file, error) from error
+
+
+def _identity(ca_file: Path | None) -> tuple[int, int, int]:
+    """Tell one content of a file from another, as far as its inode can."""
+    if ca_file is None:
+        return (0, 0, 0)
+    try:
+        found = ca_file.stat()
+    except OSError as error:
+        raise _unusable(ca_file, error) from error
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+def _unusable(ca_file: Path | None, error: OSError) -> SettingsError:
+    reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+    return SettingsError((Problem(file=str(ca_file), line=0, sentence=f"ca_file can't be used: {reason}"),))

@@ -1,11 +1,12 @@
 """How the daemon ends, and what a daemon that was killed leaves to the next one."""
 
+import contextlib
 import math
 import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,20 @@ def config(target: Callable[..., dict[str, Any]], settings: Callable[..., Path])
     return settings(target(timeout="3s"))
 
 
+@pytest.fixture
+def scrapers() -> Iterator[contextlib.ExitStack]:
+    """Hold what is closed at the end of the test."""
+    with contextlib.ExitStack() as open_until_the_end:
+        yield open_until_the_end
+
+
 def test_daemons_whose_attempts_all_hang_end_in_time(
     start: "Start",
     target: Callable[..., dict[str, Any]],
     settings: Callable[..., Path],
     provider: "Provider",
     evidence: Callable[..., "Evidence"],
+    scrapers: contextlib.ExitStack,
     tmp_path: Path,
 ) -> None:
     """Whatever asks them to, they end within the deadline, with code 0 and the last second that was begun."""
@@ -44,7 +53,7 @@ def test_daemons_whose_attempts_all_hang_end_in_time(
         _wait_for_flights(daemon)
     # Half a request and a kept connection, as scrapers leave them, hold up nobody either.
     port = int(daemons[0].url.rpartition(":")[2])
-    half, kept = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
+    half, kept = (scrapers.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(2))
     half.sendall(b"GET /metrics HTTP/1.1\r\nHost: ")
     kept.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     assert kept.recv(4096).startswith(b"HTTP/1.1 200")
@@ -64,8 +73,6 @@ def test_daemons_whose_attempts_all_hang_end_in_time(
         assert {row["cause"] for row in found.attempts} <= {"stopped", "silent"}
         assert len(daemon.log("daemon.stopping")) == 1
         assert len(daemon.log("daemon.stopped")) == 1
-    half.close()
-    kept.close()
 
 
 def test_a_healthy_daemon_ends_at_once(

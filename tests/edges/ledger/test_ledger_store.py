@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,59 @@ def test_a_commit_in_doubt_is_neither_lost_nor_written_twice(
     assert store.append(batch).seq == 2
     assert store.append(script.second()).seq == 3
     assert stored_steps(path) == in_order(script.steps)
+    assert verify(str(path)).sound
+
+
+class Outage:
+    """Loses the answer to one commit, and breaks the connection once more at the k-th call after it."""
+
+    def __init__(self, store: Store, was_kept: bool, breaks_at: int) -> None:
+        self._lost = False
+        self._was_kept = was_kept
+        self.left = breaks_at
+        event.listen(store.engine, "commit", self._commit)
+        event.listen(store.engine, "connect", self._call)
+        event.listen(store.engine, "before_cursor_execute", self._call)
+
+    def _commit(self, connection: Any) -> None:
+        if self._lost:
+            self._call()
+            return
+        self._lost = True
+        if self._was_kept:
+            connection.connection.execute("COMMIT")
+        raise OperationalError("COMMIT", None, sqlite3.OperationalError("no answer"))
+
+    def _call(self, *_: Any) -> None:
+        if self._lost:
+            self.left -= 1
+            if self.left == 0:
+                raise OperationalError("", None, sqlite3.OperationalError("the connection broke"))
+
+
+@pytest.mark.parametrize("was_kept", [True, False])
+def test_a_connection_that_breaks_while_a_doubt_is_settled_changes_nothing(
+    tmp_path: Path, make_script: Any, make_store: MakeStore, was_kept: bool
+) -> None:
+    """After a commit in doubt any call of the new connection may fail as well, and the batch is kept once still."""
+    broken = 0
+    while True:
+        path = tmp_path / f"ledger-{broken}.db"
+        script, store = make_script(["main"]), make_store(path)
+        store.append(script.second())
+        outage = Outage(store, was_kept, breaks_at=broken + 1)
+        batch = script.second()
+        with pytest.raises(LedgerUnwritable, match="no answer"):
+            store.append(batch)
+        with suppress(LedgerUnwritable):
+            assert store.append(batch).seq == 2
+        if outage.left > 0:
+            break
+        assert store.append(batch).seq == 2
+        store.close()
+        broken += 1
+
+    assert broken > 5
     assert verify(str(path)).sound
 
 

@@ -200,6 +200,55 @@ async def test_a_failing_ledger_is_tried_until_it_works(script: Any, running: An
     assert teller.steps == script.steps
 
 
+async def test_trouble_is_over_when_what_waited_is_kept(script: Any, running: Any) -> None:
+    """However many commits the backlog takes, its end is told once, after the last of it is told as kept."""
+    ledger = FakeLedger()
+    ledger.failure = LedgerUnwritable("ledger.db: the disk is full")
+    teller = Teller(ledger)
+    told_by_then: list[int] = []
+    queue = make_queue(ledger, teller, records_max=10**6)
+    queue._on_recovered = lambda: told_by_then.append(len(teller.steps))
+    for _ in range(4):
+        batch = script.second()
+        queue.offer(replace(batch, controls=batch.controls * (BATCH_RECORDS_MAX // 4)))
+    running(queue)
+    await until(lambda: bool(teller.said))
+    ledger.failure = None
+    await until(lambda: bool(told_by_then))
+
+    assert len(ledger.kept) == 4
+    assert told_by_then == [8]
+    assert not queue.troubled
+
+
+async def test_trouble_during_the_catching_up_goes_on(script: Any, running: Any) -> None:
+    """A disk that is full again before all is written was not well in between."""
+    ledger = FakeLedger()
+    ledger.failure = LedgerUnwritable("ledger.db: the disk is full")
+    teller = Teller(ledger)
+    queue = make_queue(ledger, teller, records_max=10**6)
+    for _ in range(3):
+        batch = script.second()
+        queue.offer(replace(batch, controls=batch.controls * (BATCH_RECORDS_MAX // 4)))
+    tell = queue._on_kept
+
+    def full_again(batch: Batch, commit: Commit) -> None:
+        tell(batch, commit)
+        ledger.failure = LedgerUnwritable("ledger.db: the disk is full again") if len(ledger.kept) == 1 else None
+
+    queue._on_kept = full_again
+    running(queue)
+    await until(lambda: bool(teller.said))
+    ledger.failure = None
+    await until(lambda: "ledger.db: the disk is full again" in teller.said)
+    assert "recovered" not in teller.said
+    ledger.failure = None
+    assert await queue.drain(LONG_S) == 0
+
+    assert teller.said.count("recovered") == 1
+    assert teller.steps == script.steps
+
+
 async def test_a_commit_that_does_not_come_back_is_trouble(script: Any, running: Any) -> None:
     """A disk that hangs is told of, and the batch is told as kept once it answers."""
     ledger = FakeLedger()

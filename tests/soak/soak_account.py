@@ -124,7 +124,7 @@ class Account:
     def _disagree(self, key: Key, second: int, kind: str, allowed: frozenset[str], got: str) -> None:
         if got in UNAVAILABLE and not allowed & UNAVAILABLE:
             self.false_unavailable += 1
-        if allowed <= UNAVAILABLE and got not in UNAVAILABLE:
+        if allowed & UNAVAILABLE and allowed <= UNAVAILABLE | UNOBSERVED and got not in UNAVAILABLE:
             self.missed_unavailable += 1
         seen = self._last_words.get((*key, second), {})
         names = ("fault", "cause", "phase", "code", "enhanced_code", "connection", "duration_ms", "started_at", "reply")

@@ -66,7 +66,7 @@ class LineWriter:
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what is waiting, for as long as `timeout_s` at most."""
         try:
-            self._lines.put_nowait(None)
+            self._lines.put(None, timeout=timeout_s)
         except queue.Full:
             return
         self._thread.join(timeout_s)

@@ -1,12 +1,14 @@
 """The second loop where a real loop and real time show more than a simulation: errors, the smallest runs, the end."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
+import structlog
 
 from probe.clock import SECOND_US, SystemClock, wall_us
+from probe.core import engine
 from probe.core.model import (
     Cause,
     Connection,
@@ -20,6 +22,7 @@ from probe.core.model import (
     Ticket,
 )
 from probe.core.schedule import Slot
+from probe.lanes import ControlSecond
 from probe.plan import Charge, Closed, Plan
 from probe.runner import Runner
 
@@ -35,10 +38,12 @@ class Taker:
     closed: list[Closed] = field(default_factory=list)
     checkpoints: list[bool] = field(default_factory=list)
     in_flight: int = 0
+    took: asyncio.Event = field(default_factory=asyncio.Event)
 
     def offer(self, closed: Sequence[Closed], controls: Sequence[ControlOutcome], checkpoint: bool) -> None:
         """Note it."""
         self.closed.extend(closed)
+        self.took.set()
         self.checkpoints.append(checkpoint)
 
     def started(self, slot: Slot, lateness_us: int) -> None:
@@ -198,3 +203,143 @@ async def test_a_full_sink_begins_nothing() -> None:
     assert [(closed.step.verdict, closed.step.reason) for closed in taker.closed] == [
         ("unobserved", "the ledger's queue was full")
     ]
+
+
+class LateClock(SystemClock):
+    """A clock that says, once asked to, that a second has passed in which this process did not run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped_us = 0
+
+    def now_us(self) -> int:
+        """Return the time, with what was skipped."""
+        return super().now_us() + self.skipped_us
+
+
+async def test_an_attempt_that_comes_too_late_for_its_second_is_not_made() -> None:
+    """An attempt belongs to the second in which it starts; where that is over, nobody looked, and nobody is blamed."""
+    clock, prober, taker = LateClock(), Stub(), Taker()
+
+    def stall(slot: Slot, lateness_us: int) -> None:
+        clock.skipped_us = SECOND_US
+
+    taker.started = stall  # type: ignore[method-assign]
+    runner = Runner(plan=plan_of(prober), clock=clock, sink=taker, states={})
+    running = asyncio.create_task(runner.run())
+    async with asyncio.timeout(8):
+        await taker.took.wait()
+    runner.stop()
+    await running
+    await runner.finish(0.0)
+
+    assert taker.closed[0].step.verdict == "unobserved"
+    assert not taker.closed[0].step.outcomes
+    assert not prober.began.is_set()
+
+
+@dataclass
+class TellingControl:
+    """Says when it was asked, and that it worked."""
+
+    asked: list[int] = field(default_factory=list)
+
+    async def attempt(self, second: int) -> ControlOutcome:
+        """Work."""
+        self.asked.append(second)
+        return ControlOutcome(
+            control="one", second=second, started_us=wall_us(), duration_us=1, worked=True, cause=Cause.ACCEPTED
+        )
+
+    def close(self) -> None:
+        """Keep nothing."""
+
+
+async def test_a_control_that_comes_too_late_for_its_second_is_not_made() -> None:
+    """What works five seconds later does not corroborate what failed before."""
+    clock, control = LateClock(), TellingControl()
+    runner = Runner(plan=plan_of(Stub()), clock=clock, sink=Taker(), states={})
+    second = clock.now_us() // SECOND_US
+    seconds = ControlSecond(pending=1)
+    clock.skipped_us = 2 * SECOND_US
+
+    await runner._control(second, "one", control, seconds)
+
+    assert control.asked == []
+    assert seconds.outcomes == []
+    assert seconds.pending == 0
+
+
+async def test_a_target_whose_rules_break_does_not_cost_the_others_their_last_seconds() -> None:
+    """At the end each target is closed by itself: what was seen of the others reaches the ledger."""
+    good, bad, taker = Stub(), Stub(second_off=1), Taker()
+    charges = {
+        ("bad", Surface.API): Charge(prober=bad, timeout_us=SECOND_US, in_flight_max=3),
+        ("good", Surface.API): Charge(prober=good, timeout_us=SECOND_US, in_flight_max=3),
+    }
+    slots = tuple(replace(SLOT, target=target, offset_us=place) for place, target in enumerate(("bad", "good")))
+    plan = Plan(vantage="here", slots=slots, terms={"bad": TERMS, "good": TERMS}, charges=charges, controls={})
+    runner = Runner(plan=plan, clock=SystemClock(), sink=taker, states={})
+    running = asyncio.create_task(runner.run())
+    async with asyncio.timeout(5):
+        await good.began.wait()
+        with pytest.raises(AssertionError):
+            await running
+
+    await runner.finish(0.5)
+
+    assert {closed.step.target for closed in taker.closed} == {"good"}
+
+
+async def test_a_reload_leaves_what_did_not_change_alone() -> None:
+    """Connections of a target whose settings are the same outlive a reload; those of a changed one are dropped."""
+    same, before, after = Stub(), Stub(), Stub()
+    keys = (("same", Surface.API), ("changed", Surface.API))
+    old, new = (
+        replace(
+            plan_of(same),
+            charges={
+                key: Charge(prober=prober, timeout_us=SECOND_US, in_flight_max=3)
+                for key, prober in zip(keys, probers, strict=True)
+            },
+        )
+        for probers in ((same, before), (same, after))
+    )
+
+    old.close(keep=new)
+
+    assert before.closed
+    assert not same.closed
+    assert not after.closed
+
+
+async def test_a_record_that_is_ahead_of_the_clock_is_said_once(caught_log: list[dict[str, object]]) -> None:
+    """Where the clock was set back nothing is judged twice: the target waits, and one line says for how long."""
+    taker = Taker()
+    ahead = engine.begin("main", TERMS, wall_us() // SECOND_US + 3600)
+    begun: list[int] = []
+    third = asyncio.Event()
+
+    def count(second: int) -> None:
+        begun.append(second)
+        if len(begun) == 3:
+            third.set()
+
+    runner = Runner(plan=plan_of(Stub()), clock=SystemClock(), sink=taker, states={"main": ahead}, on_second=count)
+    running = asyncio.create_task(runner.run())
+    async with asyncio.timeout(6):
+        await third.wait()
+    runner.stop()
+    await running
+    await runner.finish(0.0)
+
+    assert taker.closed == []
+    assert 3590 < runner.waiting["main"] <= 3600
+    assert [line["event"] for line in caught_log].count("target.record_is_ahead") == 1
+
+
+@pytest.fixture
+def caught_log() -> Iterator[list[dict[str, object]]]:
+    """Collect what is logged."""
+    with structlog.testing.capture_logs() as lines:
+        yield lines  # type: ignore[misc]

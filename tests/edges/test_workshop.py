@@ -1,0 +1,61 @@
+"""What is built from settings: what is kept over a reload, and what is refused."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from probe.clock import SystemClock
+from probe.core.model import Surface
+from probe.settings import Settings, SettingsError
+from probe.workshop import Workshop
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path) -> Path:
+    """Write a trust store."""
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return path
+
+
+def settings(ca_file: Path, **smtp: Any) -> Settings:
+    """Make settings for two targets; the keywords change the second one's injection."""
+    part = {"host": "localhost", "sender": "a@example.com", "recipient": "b@example.com", "ca_file": str(ca_file)}
+    return Settings.model_validate(
+        {"vantage": "here", "targets": [{"name": "one", "smtp": part}, {"name": "two", "smtp": {**part, **smtp}}]}
+    )
+
+
+async def test_only_what_changed_is_built_anew(ca_file: Path) -> None:
+    """A reload hands out the same prober for the same settings, so that its connections live on."""
+    workshop = Workshop(SystemClock())
+
+    before = workshop.plan(settings(ca_file)).charges
+    after = workshop.plan(settings(ca_file, port=2525)).charges
+
+    assert after["one", Surface.SMTP] is before["one", Surface.SMTP]
+    assert after["two", Surface.SMTP] is not before["two", Surface.SMTP]
+
+
+async def test_a_replaced_trust_store_is_read_again(ca_file: Path) -> None:
+    """A ca_file with other content makes other probers, though the settings did not change by a letter."""
+    workshop = Workshop(SystemClock())
+    before = workshop.plan(settings(ca_file)).charges["one", Surface.SMTP]
+    trustme.CA().cert_pem.write_to_path(str(ca_file) + ".new")
+    os.replace(str(ca_file) + ".new", ca_file)
+
+    assert workshop.plan(settings(ca_file)).charges["one", Surface.SMTP] is not before
+
+
+async def test_what_cannot_be_built_is_one_sentence(ca_file: Path) -> None:
+    """A trust store without a certificate and a header that can't be folded are refused by name."""
+    workshop = Workshop(SystemClock())
+    with pytest.raises(SettingsError, match=r"target two, smtp: .*X-Long"):
+        workshop.plan(settings(ca_file, headers={"X-Long": "x" * 1200}))
+
+    os.truncate(ca_file, 0)
+    with pytest.raises(SettingsError, match=r"ca\.pem: ca_file can't be used: it holds no certificate in PEM form"):
+        workshop.plan(settings(ca_file))

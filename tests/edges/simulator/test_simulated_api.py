@@ -262,6 +262,23 @@ async def test_a_truncated_body_is_short_of_its_length(provider: SimulatedProvid
         assert [received.answered for received in plain.received(API)] == [False]
 
 
+async def test_half_a_reply_arrives_before_the_reset(provider: SimulatedProvider, trust: Trust) -> None:
+    """On a fresh connection too, nothing that the client's kernel does delays the half until the reset swallows it."""
+    provider.set(API, fault(FaultKind.RESET, phase=Phase.BODY))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", provider.api_port, ssl=trust(provider), server_hostname="127.0.0.1"
+    )
+    body = json.dumps(GOOD).encode()
+    head = (
+        f"POST /api/v1/transmissions HTTP/1.1\r\nAuthorization: {provider.key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    with pytest.raises(ConnectionResetError):
+        await reader.readexactly(1000)
+    writer.transport.abort()
+
+
 @pytest.mark.parametrize("phase", [Phase.FIRST_BYTE, Phase.BODY, Phase.TLS])
 async def test_slow_is_late_and_right(provider: SimulatedProvider, post: Post, phase: Phase) -> None:
     """A slow reply comes no sooner than told, and is the right one."""

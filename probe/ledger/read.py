@@ -1,13 +1,14 @@
 """Read steps back from the ledger, in order of their seconds, in bounded portions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, func, literal_column, select
 
-from probe.core.model import Basis, ControlOutcome, Judgement, Outcome, Step, Verdict
+from probe.core.model import Basis, ControlOutcome, IssueEvent, Judgement, Outcome, Step, Verdict
 from probe.core.verdict import judge_target
 from probe.ledger import records, tables
 from probe.ledger.canonical import Row
@@ -15,6 +16,9 @@ from probe.ledger.canonical import Row
 # Seconds read at once: for all targets, and for one alone (they are named one by one in the query).
 WINDOW_S = 20
 WINDOW_OF_ONE_S = 500
+R = TypeVar("R")
+
+_PLACE = attrgetter("second", "target")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +33,21 @@ class StoredStep:
 
 
 @dataclass(slots=True)
+class _Controls:
+    """The controls of one second, which all targets share: each once, though several batches may have brought it."""
+
+    outcomes: tuple[ControlOutcome, ...]
+    unreadable: tuple[str, ...]
+
+
+_NO_CONTROLS = _Controls(outcomes=(), unreadable=())
+
+
+@dataclass(slots=True)
 class _Window:
+    read_outcome: Callable[[Any], Outcome]
     attempts: dict[tuple[int, str], list[Any]] = field(default_factory=dict)
-    controls: dict[int, list[Any]] = field(default_factory=dict)
+    controls: dict[int, _Controls] = field(default_factory=dict)
     events: dict[tuple[int, str], list[Any]] = field(default_factory=dict)
 
 
@@ -99,20 +115,45 @@ def attempts_in(connection: Connection, window: tuple[int, int], target: str | N
 def steps(connection: Connection, first: int, last: int, target: str | None = None) -> Iterator[StoredStep]:
     """Read the steps that begin in a range of seconds, in order of second and target."""
     for window in windows(connection, first, last, target):
-        seen = _seen_in(connection, window, target)
-        rows = verdicts_in(connection, window, target)
-        for place, group in groupby(rows, key=lambda row: (row.second, row.target)):
-            yield _step(place, list(group), seen)
+        yield from steps_in(connection, window, target, whole=True)
 
 
-def _seen_in(connection: Connection, window: tuple[int, int], target: str | None) -> _Window:
-    found = _Window()
-    for row in attempts_in(connection, window, target):
-        found.attempts.setdefault((row.second, row.target), []).append(row)
+def judged_steps(connection: Connection, first: int, last: int, target: str | None = None) -> Iterator[StoredStep]:
+    """Read the same steps for judging them again; their outcomes have only what a verdict asks."""
+    for window in windows(connection, first, last, target):
+        yield from steps_in(connection, window, target, whole=False)
+
+
+def steps_in(
+    connection: Connection, window: tuple[int, int], target: str | None, *, whole: bool
+) -> Iterator[StoredStep]:
+    """Read the steps that begin in a window; `whole` or only what a verdict asks of their outcomes."""
+    rows = verdicts_in(connection, window, target)
+    if not rows:
+        return
+    seen = _seen_in(connection, window, target, whole)
+    for place, group in groupby(rows, key=_PLACE):
+        yield _step(place, list(group), seen)
+
+
+def _judged_in(connection: Connection, window: tuple[int, int], target: str | None) -> Sequence[Any]:
+    """Read of a window's attempts what a verdict asks, in the same order as `attempts_in`."""
+    table = tables.attempt
+    query = select(*table.c["batch", "position", "target", "surface", "second", "ordinal", "fault", "cause"])
+    order = table.c["second", "target", "surface", "ordinal"]
+    return connection.execute(query.where(*in_window(table, window, target)).order_by(*order)).all()
+
+
+def _seen_in(connection: Connection, window: tuple[int, int], target: str | None, whole: bool) -> _Window:
+    found = _Window(read_outcome=_outcome if whole else _judged)
+    attempts = attempts_in(connection, window, target) if whole else _judged_in(connection, window, target)
+    for place, rows in groupby(attempts, key=_PLACE):
+        found.attempts[place] = list(rows)
     controls = tables.control
-    query = select(controls).where(*in_window(controls, window, None)).order_by(controls.c.batch, controls.c.position)
-    for row in connection.execute(query):
-        found.controls.setdefault(row.second, []).append(row)
+    query = select(controls).where(*in_window(controls, window, None))
+    query = query.order_by(controls.c.second, controls.c.batch, controls.c.position)
+    for second, rows in groupby(connection.execute(query), key=lambda row: row.second):
+        found.controls[second] = _controls_of(rows)
     events = tables.event
     query = select(events).where(*in_window(events, window, target)).order_by(events.c.batch, events.c.position)
     for row in connection.execute(query):
@@ -120,39 +161,48 @@ def _seen_in(connection: Connection, window: tuple[int, int], target: str | None
     return found
 
 
+def _controls_of(rows: Iterable[Any]) -> _Controls:
+    unreadable: list[str] = []
+    outcomes = _readable(rows, _control, unreadable)
+    return _Controls(
+        outcomes=tuple({control.control: control for control in outcomes}.values()), unreadable=tuple(unreadable)
+    )
+
+
 def _step(place: tuple[int, str], rows: list[Any], seen: _Window) -> StoredStep:
     second, target = place
-    rows.sort(key=lambda row: (row.batch, row.position))
+    if len(rows) > 1:
+        rows.sort(key=itemgetter(0, 1))
+    first = rows[0]
     unreadable: list[str] = []
-    judgements = _readable([(row, _judgement) for row in rows], unreadable)
-    outcomes = _readable([(row, _outcome) for row in seen.attempts.get(place, ())], unreadable)
-    events = _readable([(row, _event) for row in seen.events.get(place, ())], unreadable)
-    controls = _readable([(row, _control) for row in seen.controls.get(second, ())], unreadable)
+    judgements = _readable(rows, _judgement, unreadable)
+    outcomes = _readable(seen.attempts.get(place, ()), seen.read_outcome, unreadable)
+    events = _readable(seen.events.get(place, ()), _event, unreadable)
+    controls = seen.controls.get(second, _NO_CONTROLS)
     verdict, basis = judge_target(judgements) if judgements else (Verdict.INCONCLUSIVE, Basis.NONE)
     step = Step(
         target=target,
         second=second,
-        seconds=rows[0].seconds,
+        seconds=first.seconds,
         verdict=verdict,
         basis=basis,
         judgements=tuple(judgements),
         outcomes=tuple(outcomes),
         events=tuple(events),
-        reason=rows[0].reason,
+        reason=first.reason,
     )
     return StoredStep(
         step=step,
-        batch=rows[0].batch,
-        rules=rows[0].rules,
-        # Each once, though the batches of several targets may have brought it.
-        controls=tuple({control.control: control for control in controls}.values()),
-        unreadable=tuple(unreadable),
+        batch=first.batch,
+        rules=first.rules,
+        controls=controls.outcomes,
+        unreadable=(*unreadable, *controls.unreadable),
     )
 
 
-def _readable(rows: list[tuple[Any, Any]], unreadable: list[str]) -> list[Any]:
+def _readable(rows: Iterable[Any], read: Callable[[Any], R], unreadable: list[str]) -> list[R]:
     found = []
-    for row, read in rows:
+    for row in rows:
         try:
             found.append(read(row))
         except ValueError as error:
@@ -172,7 +222,11 @@ def _outcome(row: Any) -> Outcome:
     return records.outcome_of_row(_fields(row)[:-1], row.vantage)
 
 
-def _event(row: Any) -> Any:
+def _judged(row: Any) -> Outcome:
+    return records.judged_of_row(_fields(row))
+
+
+def _event(row: Any) -> IssueEvent:
     return records.event_of_row(_fields(row))
 
 

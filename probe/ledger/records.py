@@ -6,6 +6,8 @@ Rows are plain tuples in the order of the tables' columns without the place (`ba
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
 
 from probe.core.engine import TargetState, from_plain, to_plain
 from probe.core.model import (
@@ -22,12 +24,21 @@ from probe.core.model import (
     Step,
     Surface,
     Terms,
-    Ticket,
     Verdict,
 )
 from probe.ledger.canonical import Row, canonical_json
 
 Rows = list[tuple[str | int | None, ...]]
+W = TypeVar("W", bound=StrEnum)
+
+
+def _words(of: type[W]) -> Mapping[str, W]:
+    return {str(word): word for word in of}
+
+
+# Looked up rather than called: of a record that is read back, its words would cost the most.
+_SURFACES, _FAULTS, _CAUSES, _PHASES = _words(Surface), _words(Fault), _words(Cause), _words(Phase)
+_CONNECTIONS, _VERDICTS, _BASES, _TURNS = _words(Connection), _words(Verdict), _words(Basis), _words(IssueTurn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,31 +128,46 @@ def outcome_of_row(row: Row, vantage: str) -> Outcome:
     """
     target, surface, second, ordinal, started_us, duration_us, fault, cause, phase, *rest = row
     code, enhanced_code, reply, message_id, connection, address, maybe_accepted, phases = rest
-    ticket = Ticket(
+    if message_id is None:
+        message_id = f"{second}.{ordinal}.{surface}.{target}.{vantage}"
+    return Outcome(
         target=str(target),
-        vantage=vantage,
-        surface=Surface(str(surface)),
+        surface=_word(_SURFACES, surface),
         second=_integer(second),
         ordinal=_integer(ordinal),
-    )
-    return Outcome(
-        target=ticket.target,
-        surface=ticket.surface,
-        second=ticket.second,
-        ordinal=ticket.ordinal,
         started_us=_integer(started_us),
         duration_us=_integer(duration_us),
-        fault=Fault(str(fault)),
-        cause=Cause(str(cause)),
-        phase=Phase(str(phase)),
+        fault=_word(_FAULTS, fault),
+        cause=_word(_CAUSES, cause),
+        phase=_word(_PHASES, phase),
         code=_integer(code),
         enhanced_code=str(enhanced_code),
         reply=str(reply),
-        message_id=ticket.message_id if message_id is None else str(message_id),
-        connection=Connection(str(connection)),
+        message_id=str(message_id),
+        connection=_word(_CONNECTIONS, connection),
         address=str(address),
         maybe_accepted=bool(maybe_accepted),
         phases=tuple([_phase(entry) for entry in str(phases).split()]),
+    )
+
+
+def judged_of_row(row: Row) -> Outcome:
+    """Read of an attempt only what a verdict asks: its place, its fault and its cause.
+
+    Raises:
+        ValueError: If a word in it is none of this program's.
+    """
+    target, surface, second, ordinal, fault, cause = row
+    return Outcome(
+        target=str(target),
+        surface=_word(_SURFACES, surface),
+        second=_integer(second),
+        ordinal=_integer(ordinal),
+        started_us=0,
+        duration_us=0,
+        fault=_word(_FAULTS, fault),
+        cause=_word(_CAUSES, cause),
+        phase=Phase.START,
     )
 
 
@@ -154,7 +180,7 @@ def control_of_row(row: Row) -> ControlOutcome:
         started_us=_integer(started_us),
         duration_us=_integer(duration_us),
         worked=bool(worked),
-        cause=Cause(str(cause)),
+        cause=_word(_CAUSES, cause),
     )
 
 
@@ -162,9 +188,9 @@ def judgement_of_row(row: Row) -> Judgement:
     """Read the judgement in a verdict row back."""
     _target, surface, _second, _seconds, verdict, basis, attempts, accepted, *_ = row
     return Judgement(
-        surface=Surface(str(surface)),
-        verdict=Verdict(str(verdict)),
-        basis=Basis(str(basis)),
+        surface=_word(_SURFACES, surface),
+        verdict=_word(_VERDICTS, verdict),
+        basis=_word(_BASES, basis),
         attempts=_integer(attempts),
         accepted=_integer(accepted),
     )
@@ -176,7 +202,7 @@ def event_of_row(row: Row) -> IssueEvent:
     return IssueEvent(
         issue=str(issue),
         target=str(target),
-        turn=IssueTurn(str(turn)),
+        turn=_word(_TURNS, turn),
         since_second=_integer(since_second),
         noticed_second=_integer(noticed_second),
     )
@@ -228,7 +254,15 @@ def _clean(text: str) -> str:
 
 def _phase(entry: str) -> tuple[Phase, int]:
     phase, _, duration_us = entry.partition(":")
-    return Phase(phase), int(duration_us)
+    return _word(_PHASES, phase), int(duration_us)
+
+
+def _word(words: Mapping[str, W], value: str | int | None) -> W:
+    """Read a word of a closed set back."""
+    found = words.get(value)  # type: ignore[arg-type]  # what is no text is in none of the sets
+    if found is None:
+        raise ValueError(f"{value!r} is none of this program's words")
+    return found
 
 
 def _integer(value: str | int | None) -> int:

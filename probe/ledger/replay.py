@@ -16,7 +16,7 @@ from probe.ledger.canonical import parse_rules
 from probe.ledger.connect import parse_address, reading_engine
 from probe.ledger.errors import LedgerError, sentence
 from probe.ledger.migrate import check_schema
-from probe.ledger.read import StoredStep, steps
+from probe.ledger.read import StoredStep, judged_steps
 
 NOT_STORED = "nothing is stored for this second"
 
@@ -90,7 +90,7 @@ def _what_if(
     connection: Connection, first_second: int, last_second: int, target: str, terms: Terms
 ) -> Iterator[Difference]:
     state: TargetState | None = None
-    for stored in steps(connection, first_second, last_second, target):
+    for stored in judged_steps(connection, first_second, last_second, target):
         if _attempts_are_cut(stored):
             state = None
             continue

@@ -1,12 +1,16 @@
-"""At start: where the ledger stands, and whether it agrees with the rules.
+"""Where the ledger stands, at a start and when a reload adds targets, and whether it agrees with the rules.
 
 Each target's state is its newest checkpoint, plus the fold of all steps stored after it, judged again by the rules
 that are stored with them (the configured terms may have changed since; they count from the next second on). What
 differs is reported by name and not mended: the state goes on from the stored attempts, and the chain still holds what
-was written. The chain's tail, from the oldest checkpoint used, is walked as well.
+was written.
+
+At a start the chain's tail is walked as well, from the newest checkpoint on; `verify` walks all of it. How long a
+recovery takes depends on what was written since the checkpoints, and not on how large the ledger is: a target that was
+away for a month is not looked for in the month.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -14,14 +18,17 @@ from sqlalchemy import Connection, func, select
 from probe.core.engine import TargetState
 from probe.core.model import Terms
 from probe.ledger import tables
-from probe.ledger.read import span, steps
+from probe.ledger.connect import parse_address, reading_engine
+from probe.ledger.errors import LedgerError, sentence
+from probe.ledger.read import WINDOW_OF_ONE_S, StoredStep, judged_steps, span, steps_in
 from probe.ledger.records import state_of_body
 from probe.ledger.replay import Difference, fold, stored_rules
 from probe.ledger.store import Head, stored_head
 from probe.ledger.verify import walk
 
 DIFFERENCES_MAX = 1_000
-# A target whose newest checkpoint is older than the others' by more was away; it is read on its own.
+# At a start the targets whose checkpoints are no further behind the record's end are read together; each other one was
+# away, and is read on its own.
 TOGETHER_S = 7_200
 
 
@@ -41,11 +48,32 @@ class Recovery:
     head: Head
 
 
-def recover(connection: Connection, terms: Mapping[str, Terms]) -> Recovery:
-    """Find the state of each configured target, in the caller's transaction."""
+def recover_from(address: str, terms: Mapping[str, Terms], *, check_chain: bool) -> Recovery:
+    """Find the state of each target through a connection of its own, which only reads."""
+    place = parse_address(address)
+    engine = reading_engine(place)
+    try:
+        with engine.connect() as connection, connection.begin():
+            return recover(connection, terms, check_chain=check_chain)
+    except LedgerError:
+        raise
+    except Exception as error:
+        raise LedgerError(f"{place.name}: {sentence(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def recover(connection: Connection, terms: Mapping[str, Terms], *, check_chain: bool = True) -> Recovery:
+    """Find the state of each target, in the caller's transaction.
+
+    `check_chain` is for a start, with all configured targets: walk the chain's tail too. Without it the targets are
+    few among many, and each is read on its own.
+    """
     problems: list[str] = []
-    states, oldest_batch = _checkpoints(connection, terms.keys(), problems)
-    problems += walk(connection, from_batch=max(1, oldest_batch)).problems
+    head = stored_head(connection)
+    states, newest_batch = _checkpoints(connection, terms.keys(), problems)
+    if check_chain:
+        problems += walk(connection, from_batch=newest_batch or max(1, head.seq)).problems
     differences: list[Difference] = []
 
     def report(difference: Difference) -> None:
@@ -56,27 +84,24 @@ def recover(connection: Connection, terms: Mapping[str, Terms]) -> Recovery:
     rules = stored_rules(connection)
     begun = {target: state.next_second for target, state in states.items()}
     begun.update(_first_seconds(connection, terms.keys() - states.keys()))
-    for targets, first, alone in _passes(begun):
-        for stored in steps(connection, first, _last_second(connection), alone):
-            target = stored.step.target
-            if target in targets and stored.step.second >= begun[target]:
-                fold(states, stored, rules, report)
-                replayed += 1
+    for stored in _unfolded(connection, begun, all_together=check_chain):
+        fold(states, stored, rules, report)
+        replayed += 1
     return Recovery(
         states=states,
         differences=tuple(differences),
         problems=tuple(problems),
         steps=replayed,
-        head=stored_head(connection),
+        head=head,
     )
 
 
 def _checkpoints(
     connection: Connection, targets: Collection[str], problems: list[str]
 ) -> tuple[dict[str, TargetState], int]:
-    """Read each target's newest checkpoint, and tell the oldest batch that one of them stands in."""
+    """Read each target's newest checkpoint, and tell the newest batch that one stands in; 0 if there is none."""
     states = {}
-    oldest = 0
+    newest = 0
     for target in sorted(targets):
         columns = tables.state.c
         query = select(tables.state).where(columns.target == target)
@@ -88,8 +113,8 @@ def _checkpoints(
         except ValueError as error:
             problems.append(f"checkpoint {target} (batch {row.batch} #{row.position}): {error}")
             continue
-        oldest = min(oldest or row.batch, row.batch)
-    return states, oldest
+        newest = max(newest, row.batch)
+    return states, newest
 
 
 def _first_seconds(connection: Connection, targets: Collection[str]) -> dict[str, int]:
@@ -98,23 +123,44 @@ def _first_seconds(connection: Connection, targets: Collection[str]) -> dict[str
     if known is None or not targets:
         return {}
     column = tables.rules.c.target
-    query = select(column, func.min(tables.batch.c.first_second))
+    query = select(column, func.min(tables.batch.c.seq))
     query = query.join_from(tables.rules, tables.batch, tables.batch.c.seq == tables.rules.c.batch, isouter=True)
-    found = connection.execute(query.where(column.in_(sorted(targets))).group_by(column))
-    return {row[0]: known[0] if row[1] is None else row[1] for row in found}
+    batches = connection.execute(query.where(column.in_(sorted(targets))).group_by(column)).all()
+    return {target: _first_second(connection, target, batch) or known[0] for target, batch in batches}
 
 
-def _passes(begun: Mapping[str, int]) -> list[tuple[Collection[str], int, str | None]]:
-    """Read the targets that stand close to each other in one pass, and each other one alone."""
-    if not begun:
-        return []
-    newest = max(begun.values())
-    together = {target for target, second in begun.items() if second >= newest - TOGETHER_S}
-    first = min(begun[target] for target in together)
-    alone = sorted(begun.keys() - together)
-    return [(together, first, None), *[((target,), begun[target], target) for target in alone]]
+def _first_second(connection: Connection, target: str, batch: int | None) -> int | None:
+    """Give the first second of a target in the batch that brought its rules; the batch itself may begin long before."""
+    if batch is None:
+        return None
+    columns = tables.verdict.c
+    query = select(func.min(columns.second)).where(columns.batch == batch, columns.target == target)
+    return connection.execute(query).scalar()
 
 
-def _last_second(connection: Connection) -> int:
+def _unfolded(connection: Connection, begun: Mapping[str, int], *, all_together: bool) -> Iterator[StoredStep]:
+    """Read each target's steps from its second on."""
     known = span(connection)
-    return 0 if known is None else known[1]
+    if known is None:
+        return
+    together = {target for target, second in begun.items() if all_together and second >= known[1] - TOGETHER_S}
+    if together:
+        for stored in judged_steps(connection, min(begun[target] for target in together), known[1]):
+            if stored.step.target in together and stored.step.second >= begun[stored.step.target]:
+                yield stored
+    for target in sorted(begun.keys() - together):
+        yield from _steps_of_one(connection, target, begun[target])
+
+
+def _steps_of_one(connection: Connection, target: str, first_second: int) -> Iterator[StoredStep]:
+    """Read one target's steps up to the end of its record: where it left, and not where the ledger ends.
+
+    A target's seconds follow each other without a hole; one that was made behind our back is bridged up to a window.
+    """
+    following: int | None = first_second
+    while following is not None:
+        window = (following, following + WINDOW_OF_ONE_S - 1)
+        following = None
+        for stored in steps_in(connection, window, target, whole=False):
+            yield stored
+            following = max(window[1] + 1, stored.step.second + stored.step.seconds)

@@ -20,10 +20,11 @@ CUT_ROWS_MAX = 5_000
 class Ledger:
     """One ledger, written by this process alone.
 
-    All calls run in one thread of their own, in the order in which they were made.
+    All calls but `recover` run in one thread of their own, in the order in which they were made.
     """
 
     def __init__(self, address: str, vantage: str, *, wall_us: Callable[[], int] = clock.wall_us) -> None:
+        self._address = address
         self._store = Store(address, vantage, wall_us)
         self._worker = Worker("ledger")
 
@@ -64,15 +65,21 @@ class Ledger:
         """
         return await self._worker.run(lambda: self._store.append(batch))
 
-    async def recover(self, terms: Mapping[str, Terms]) -> recovery.Recovery:
-        """Find the state of each configured target and compare the record with the rules; write nothing."""
+    async def recover(self, terms: Mapping[str, Terms], *, check_chain: bool = True) -> recovery.Recovery:
+        """Find the state of each target and compare the record with the rules; write nothing.
 
-        def run() -> recovery.Recovery:
-            self._store.known_targets = tuple(terms)
-            with self._store.transaction() as connection:
-                return recovery.recover(connection, terms)
+        It reads through a connection and in a thread of its own, so batches are kept meanwhile. At a start ask for all
+        configured targets; for targets that a reload adds, do without checking the chain: it was checked at the start.
 
-        return await self._worker.run(run)
+        Raises:
+            LedgerError: If it cannot be read.
+        """
+        address = self._address
+        worker = Worker("ledger-recovery")
+        try:
+            return await worker.run(lambda: recovery.recover_from(address, terms, check_chain=check_chain))
+        finally:
+            worker.stop()
 
     async def cut(
         self,

@@ -1,10 +1,12 @@
 """After any end the ledger is sound, agrees with the rules, and goes on where it was."""
 
+import asyncio
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -12,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
+import pytest
+from sqlalchemy import Connection, event
 
 from probe.core.model import Persistence
-from probe.ledger import what_if
+from probe.ledger import Ledger, what_if
+from probe.ledger import recover as recovery_module
 from probe.ledger.export import rows_of
 from probe.ledger.recover import Recovery, recover
 from probe.ledger.store import Store
@@ -26,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[3]
 MakeStore = Callable[[Path], Store]
 
 
-def recovered(store: Store, terms: Any) -> Recovery:
-    """Recover as the writer thread does."""
+def recovered(store: Store, terms: Any, *, check_chain: bool = True) -> Recovery:
+    """Recover through the store's own connection."""
     with store.transaction() as connection:
-        return recover(connection, terms)
+        return recover(connection, terms, check_chain=check_chain)
 
 
 def test_recovery_finds_the_state(kept: Path, script: Any, make_store: MakeStore) -> None:
@@ -76,6 +80,90 @@ def test_a_target_that_was_away_goes_on_where_it_was(
 
     assert recovery.states == {"main": alone.states["main"], "other": script.states["other"]}
     assert (recovery.differences, recovery.problems) == ((), ())
+
+
+def test_targets_that_are_new_cost_no_walk_along_the_chain(
+    kept: Path, make_script: Any, make_store: MakeStore, tamper: Callable[..., None]
+) -> None:
+    """Where the ledger knows none of the targets, only its newest batch is checked, however many there are."""
+    tamper("UPDATE verdict SET accepted = 7 WHERE batch = 12")
+    terms = make_script(["new"]).terms
+    store = make_store(kept)
+    assert recovered(store, terms).problems == ()
+    assert recovered(store, terms).states == {}
+    store.close()
+    tamper("UPDATE verdict SET accepted = 7 WHERE batch = 13")
+
+    assert len(recovered(make_store(kept), terms).problems) == 1
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_a_target_that_comes_back_costs_only_its_own_record(
+    path: Path, script: Any, make_script: Any, make_store: MakeStore, tamper: Callable[..., None], at_start: bool
+) -> None:
+    """It is not looked for in all that was written while it was away, nor is the chain walked from where it left."""
+    store = make_store(path)
+    store.append(script.second())
+    store.append(script.second(checkpoint=True))
+    store.append(script.second())
+    alone = make_script(["main"])
+    alone.states = {"main": script.states["main"]}
+    for _ in range(40):
+        store.append(alone.away(400))
+    last = store.append(alone.second(checkpoint=True))
+    tamper("UPDATE verdict SET accepted = 7 WHERE batch = 20")
+    statements: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda *found: statements.append(found[2]))
+    terms = script.terms if at_start else {"other": script.terms["other"]}
+    with store.transaction() as connection:
+        recovery = recover(connection, terms, check_chain=at_start)
+
+    states = {"main": alone.states["main"], "other": script.states["other"]}
+    assert recovery.states == {target: states[target] for target in terms}
+    assert (recovery.differences, recovery.problems, recovery.steps) == ((), (), 1)
+    assert recovery.head.seq == last.seq
+    assert len(statements) < 40
+
+
+def test_a_target_without_a_checkpoint_is_found_in_the_batch_that_brought_it(
+    path: Path, script: Any, make_script: Any, make_store: MakeStore
+) -> None:
+    """A batch that was merged from a long backlog may begin long before a target that it brings."""
+    store = make_store(path)
+    early, late = make_script(["main"]), make_script(["other"])
+    first = early.away(2_000)
+    late.states["other"] = replace(late.states["other"], next_second=early.next_second)
+    second = late.second()
+    terms = {**first.terms, **second.terms}
+    store.append(replace(first, steps=(*first.steps, *second.steps), controls=second.controls, terms=terms))
+
+    recovery = recovered(store, {"other": terms["other"]}, check_chain=False)
+    assert (recovery.states, recovery.differences) == (late.states, ())
+
+
+async def test_batches_are_kept_during_a_recovery(
+    path: Path, script: Any, make_script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload that looks for targets in the ledger, however long it takes, holds up no commit."""
+    looking, go_on = threading.Event(), threading.Event()
+
+    def slow_walk(*arguments: Any, **options: Any) -> Any:
+        looking.set()
+        assert go_on.wait(20)
+        return walk(*arguments, **options)
+
+    monkeypatch.setattr(recovery_module, "walk", slow_walk)
+    async with Ledger(str(path), "vantage-1") as ledger:
+        await ledger.append(script.second(checkpoint=True))
+        before = dict(script.states)
+        looked = asyncio.create_task(ledger.recover(script.terms))
+        await asyncio.to_thread(looking.wait, 20)
+        assert (await ledger.append(script.second())).seq == 2
+        go_on.set()
+        recovery = await looked
+
+    # One consistent state: that of the moment when it began.
+    assert (recovery.states, recovery.head.seq, recovery.problems) == (before, 1, ())
 
 
 def test_an_altered_verdict_is_named_and_the_state_is_that_of_the_attempts(

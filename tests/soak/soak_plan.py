@@ -29,7 +29,7 @@ class Deed(StrEnum):
     KILL = "kill"
 
 
-# An hour has 8 reloads, 5 stops and 4 kills; a shorter run has at least one of each.
+# In an hour 8 reloads, 5 stops and 4 kills or so; a shorter run has at least one of each.
 EVERY_SECONDS = {Deed.RELOAD: 420, Deed.STOP: 660, Deed.KILL: 780}
 
 
@@ -66,7 +66,7 @@ def deeds(seed: int, first: int, seconds: int) -> list[tuple[float, Deed]]:
     dice = Random(f"{seed}/deeds")  # noqa: S311 - repeatable, not secret.
     wanted: list[tuple[float, Deed]] = []
     for deed, every in EVERY_SECONDS.items():
-        step = min(every, seconds / (3 + 0.7 * len(wanted)))
+        step = min(every, seconds / 3.5)
         at = first + step * dice.uniform(0.5, 0.9)
         while at < first + seconds - CALM_SECONDS:
             wanted.append((at, deed))

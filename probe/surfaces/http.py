@@ -39,6 +39,7 @@ TLS_HANDSHAKE_S_MAX = 3600.0
 # A connection that is put aside waits this long for the other side's close_notify, not the loop's 30 s.
 TLS_SHUTDOWN_S_MAX = 1.0
 
+_HEAD_END: Final = b"\r\n\r\n"
 _FINAL_STATUS_MIN = 200
 _SWITCHING_PROTOCOLS = 101
 _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
@@ -88,6 +89,8 @@ class HttpConnection(ResponseHandler):
         self.head_bytes = 0
         self.lost_by: BaseException | None = None
         self._head_is_whole = False
+        self._head_end = b""
+        self._content: StreamReader | None = None
         self._watch: Watch | None = None
         self._stirred: asyncio.Future[None] | None = None
 
@@ -106,6 +109,8 @@ class HttpConnection(ResponseHandler):
         self._watch = watch
         self.head_bytes = 0
         self._head_is_whole = False
+        self._head_end = b""
+        self._content = None
         self.set_response_params(
             skip_payload=head,
             read_until_eof=True,  # A body without a length ends with the connection (RFC 9112 section 6.3).
@@ -135,6 +140,32 @@ class HttpConnection(ResponseHandler):
         return int(count)
 
     def data_received(self, data: bytes) -> None:
+        """Feed the parser, the head apart from what follows it.
+
+        When a piece holds anything that is not HTTP, the parser forgets the heads in it too. Fed apart, a reply stays
+        good whatever stands behind it, and a reply that turns bad within its body keeps its status.
+        """
+        end = self._end_of_head(data)
+        while 0 < end < len(data) and self.exception() is None:
+            self._feed(data[:end])
+            data = data[end:]
+            end = self._end_of_head(data)
+        self._feed(data)
+        self._stir()
+
+    def _end_of_head(self, data: bytes) -> int:
+        """Return where in `data` the empty line ends that ends a head; 0 if it does not."""
+        if self._head_is_whole:
+            return 0
+        joined = self._head_end + data
+        found = joined.find(_HEAD_END)
+        if found < 0:
+            self._head_end = joined[1 - len(_HEAD_END) :]
+            return 0
+        begun, self._head_end = len(self._head_end), b""
+        return found + len(_HEAD_END) - begun
+
+    def _feed(self, data: bytes) -> None:
         """Note the first byte's time and hold the limit on the head, which the parser of older versions lacks."""
         if data and not self._head_is_whole:
             if not self.head_bytes and self._watch is not None:
@@ -144,12 +175,15 @@ class HttpConnection(ResponseHandler):
         if self.head_bytes > HEAD_BYTES_MAX and not self._head_is_whole and self.exception() is None:
             self.set_exception(HttpProcessingError(message="status line and headers never end"))
             self.abort()
-        self._stir()
+        error, content = self.exception(), self._content
+        if error is not None and content is not None and not content.is_eof():
+            content.set_exception(error)  # The parser has let go of the body and would never end it.
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Note that status line and headers are complete; called by the parser's side."""
         status = data[0].code
         self._head_is_whole = status >= _FINAL_STATUS_MIN or status == _SWITCHING_PROTOCOLS
+        self._content = data[1]
         super().feed_data(data, size)
 
     def resume_writing(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from probe.core.endings import fault_of
 from probe.core.model import Cause, Fault
+from probe.core.redaction import without_begun_secrets
 
 REPLY_CHARACTERS_MAX = 512
 ENHANCED_CODE_CHARACTERS_MAX = 32
@@ -329,13 +330,19 @@ def judge(reply: ApiReply, *, secrets: Iterable[str] = ()) -> ApiJudgement:
         cause=row.cause,
         code=reply.status,
         enhanced_code=tidy(error_code, secrets, ENHANCED_CODE_CHARACTERS_MAX),
-        reply=tidy(text, secrets),
+        reply=tidy(text, secrets, is_cut=reply.ending is not Ending.WHOLE or bool(reply.retry_after)),
         maybe_accepted=row.maybe_accepted,
     )
 
 
-def tidy(text: str, secrets: Iterable[str] = (), characters_max: int = REPLY_CHARACTERS_MAX) -> str:
-    """Return text without secrets, in printable characters, of bounded length. Redacts before it cuts."""
+def tidy(
+    text: str, secrets: Iterable[str] = (), characters_max: int = REPLY_CHARACTERS_MAX, *, is_cut: bool = False
+) -> str:
+    """Return text without secrets, in printable characters, of bounded length. Redacts before it cuts.
+
+    `is_cut` says that the text may end, or quote something that ends, in the middle of a secret.
+    """
+    secrets = tuple(secrets)
     for secret in secrets:
         text = text.replace(secret, REDACTED)
     if text.isprintable() and len(text) <= characters_max:
@@ -354,6 +361,8 @@ def markdown() -> str:
 def _document(body: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(body)
+    if is_cut or len(text) > characters_max:
+        text = without_begun_secrets(text, secrets, REDACTED)
     except (ValueError, RecursionError):  # RecursionError: some thousand opening brackets are enough.
         return None
     return found if isinstance(found, dict) else None

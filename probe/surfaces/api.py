@@ -132,7 +132,8 @@ class ApiSurface:
 
     def _without_reply(self, ended: Ended, text: str = "") -> ApiJudgement:
         row = WITHOUT_REPLY[ended]
-        reply = tidy(f"{ended}: {text}" if text else ended, self._template.secrets)
+        # The parser quotes what it disliked, as far as it had come or up to a limit of its own.
+        reply = tidy(f"{ended}: {text}" if text else ended, self._template.secrets, is_cut=bool(text))
         return ApiJudgement(fault_of(row.cause), row.cause, reply=reply, maybe_accepted=row.maybe_accepted)
 
     async def _travel(self, journey: _Journey, request: bytes) -> None:

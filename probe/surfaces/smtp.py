@@ -25,7 +25,7 @@ from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
 from probe.surfaces.dial import Dialer
 from probe.surfaces.pool import Pool
-from probe.surfaces.smtp_login import auth_lines, secrets_of
+from probe.surfaces.smtp_login import Redactor, auth_lines
 from probe.surfaces.smtp_message import MessageTemplate, plain_line
 from probe.surfaces.smtp_reader import Reply, printable
 from probe.surfaces.smtp_wire import SERVICE_CLOSING, Wire
@@ -34,7 +34,6 @@ from probe.surfaces.watch import Trouble, Watch
 log = structlog.get_logger(__name__)
 
 REPLY_CHARACTERS_MAX = 512
-REDACTED = "[redacted]"
 # A deadline that we notice later than this says that our own loop stood still: the reply may have been waiting for us.
 NOTICED_LATE_US_MAX = 250_000
 
@@ -119,7 +118,7 @@ class SmtpSurface:
             target=target,
             vantage=vantage,
         )
-        self._secrets = secrets_of(settings)
+        self._redactor = Redactor(settings)
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False
         self.open_connections = 0
@@ -331,16 +330,13 @@ class SmtpSurface:
             phase=trip.watch.phase,
             code=0 if reply is None else reply.code,
             enhanced_code="" if reply is None else _enhanced_code(reply),
-            reply=self._redacted(text)[:REPLY_CHARACTERS_MAX],
+            reply=self._redactor.redacted(text)[:REPLY_CHARACTERS_MAX],
             message_id=ticket.message_id,
             connection=Connection.NONE if was_never_open else trip.connection,
             address=trip.address or trip.watch.address,
             maybe_accepted=trip.is_dot_sent and is_unclear,
             phases=_merged(phases),
         )
-
-    def _redacted(self, text: str) -> str:
-        return text if self._secrets is None or not text else self._secrets.sub(REDACTED, text)
 
 
 async def _ask(trip: Trip, wire: Wire, command: bytes) -> Reply:

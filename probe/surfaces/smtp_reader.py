@@ -7,11 +7,15 @@ import re
 from collections import deque
 from typing import Final
 
+from probe.core.redaction import CUT_MARK
+
 # RFC 5321 section 4.5.3.1.5 lets a reply line have 512 octets; servers that say more exist.
 LINE_BYTES_MAX: Final = 2048
 REPLY_LINES_MAX: Final = 128
 REPLY_BYTES_MAX: Final = 32 * 1024
-EVIDENCE_BYTES_MAX: Final = 512
+# More than is shown, since secrets are struck out before the text is cut to what is shown.
+EVIDENCE_BYTES_MAX: Final = 4096
+_CUT: Final = CUT_MARK.encode()
 
 # A client must take a code without a text, and without a space before the missing text (RFC 5321 section 4.2).
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
@@ -49,8 +53,9 @@ class ReplyReader:
 
     @property
     def evidence(self) -> bytes:
-        """Return what has come of a reply that has not ended."""
-        return b"\n".join([*self._lines, self._buffer])[:EVIDENCE_BYTES_MAX]
+        """Return what has come of a reply that has not ended, and a mark that says so."""
+        found = b"\n".join([*self._lines, self._buffer])
+        return _evidence(found, is_whole=False) if found else b""
 
     def feed(self, data: bytes, replies: deque[Reply]) -> None:
         """Append the replies that are whole now; raise Malformed behind the last good one."""
@@ -60,7 +65,7 @@ class ReplyReader:
             if reply is not None:
                 replies.append(reply)
         if len(self._buffer) > LINE_BYTES_MAX:
-            raise Malformed(self._buffer[:EVIDENCE_BYTES_MAX])
+            raise Malformed(_evidence(self._buffer, is_whole=False))
 
     def _take_line(self, raw: bytes) -> Reply | None:
         # A bare LF ends a line too: lenient, since it leaves nothing open to misreading.
@@ -71,7 +76,7 @@ class ReplyReader:
             len(line) > LINE_BYTES_MAX or self._reply_bytes > REPLY_BYTES_MAX or len(self._lines) >= REPLY_LINES_MAX
         )
         if match is None or too_much or (self._code and match[1] != self._code):
-            raise Malformed(b"\n".join([*self._lines[:4], line])[:EVIDENCE_BYTES_MAX])
+            raise Malformed(_evidence(b"\n".join([*self._lines[:4], line]), is_whole=True))
         self._lines.append(match[3] or b"")
         if match[2] == b"-":
             self._code = match[1]
@@ -79,6 +84,10 @@ class ReplyReader:
         reply = Reply(int(match[1]), tuple(self._lines))
         self._code, self._lines, self._reply_bytes = b"", [], 0
         return reply
+
+
+def _evidence(data: bytes, *, is_whole: bool) -> bytes:
+    return data if is_whole and len(data) <= EVIDENCE_BYTES_MAX else data[:EVIDENCE_BYTES_MAX] + _CUT
 
 
 def printable(data: bytes) -> str:

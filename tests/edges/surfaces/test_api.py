@@ -861,3 +861,21 @@ async def test_https_without_a_trust_store_is_refused_at_once(make: Make) -> Non
     """A surface that could never check a certificate is not built."""
     with pytest.raises(ValueError, match="needs a TLS context"):
         make("https://127.0.0.1:1", tls=None)
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (OK + LENGTH, b'{"errors":[{"message":"your key ' + KEY[:9].encode()),
+        (f"NOPE {KEY[:9]}".encode(),),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 91 + KEY.encode() + b"x" * 9000 + b"\r\n\r\n",),
+        (OK + b"Retry-After: " + b"x" * 120 + KEY.encode() + b"\r\n" + LENGTH + RESULTS,),
+    ],
+)
+async def test_a_key_that_was_cut_leaves_no_beginning(serve: Serve, make: Make, pieces: tuple[bytes, ...]) -> None:
+    """Where the reply, the parser's quotation or our own limit ends within the key, what is left is struck out too."""
+    provider = await serve(say_and(*pieces))
+
+    outcome = await attempt(make(provider))
+
+    assert KEY[:4] not in repr(outcome)
+
+

@@ -135,7 +135,7 @@ async def test_a_reply_that_stops_half_way_stalled(
     outcome = await smtp_user(server.port).attempt(DEADLINE_S)
 
     assert (outcome.fault, outcome.cause) == (Fault.SERVER_TIMEOUT, Cause.BODY_STALLED)
-    assert (outcome.phase, outcome.reply) == (Phase(phase), "first / 451 and th")
+    assert (outcome.phase, outcome.reply) == (Phase(phase), "first / 451 and th…")
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -656,6 +656,30 @@ def test_headers_are_folded_and_encoded_so_that_a_mail_parser_reads_them_back() 
     assert seen["metadata"]["key39"] == f"{TICKET.message_id}, acme:  here"
     assert message["Subject"].startswith("Prüfung größer 0 für acme, Sekunde 1, sehr lang sehr lang")
     assert message["X-Own"] == f"{{{{message_id}}}} {TICKET.message_id} %s %(date)s"
+@pytest.mark.parametrize("secret", [PASSWORD, "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5", "tenant-binding-7"])
+@pytest.mark.parametrize("shown", [3, 9, 15])
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [(b"250 no ", "hang"), (b"250-no\r\n250 ", "hang"), (b"no reply ", "endless line")],
+)
+async def test_a_secret_that_was_cut_leaves_no_beginning(
+    before: bytes, then: str, shown: int, secret: str, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Where a reply stops within a secret, or evidence is cut within one, what is left of it is struck out as well."""
+    if then == "endless line":
+        say = before + b"x" * (512 - len(before) - shown) + secret.encode() + b"x" * 2000
+    else:
+        say = before + secret.encode()[:shown]
+    server = await line_server({"final": act(say=say, then="hang")})
+    user = smtp_user(server.port, headers={"X-Binding": SecretStr("tenant-binding-7")})
+
+    outcome = await user.attempt(0.15)
+
+    assert outcome.reply
+    assert secret[:3] not in outcome.reply
+    assert "[redacted" in outcome.reply or (then, shown) == ("endless line", 3)
+
+
     assert message["X-Secret"] == "{message_id} 7%"
 
 

@@ -4,13 +4,15 @@ A cut has two halves. First a note is appended to the chain: records of this kin
 Only then are they deleted, a bounded number a transaction, in as many steps as it takes; a crash between two steps
 leaves a cut that the next step goes on with. What a note covers is always a prefix of the chain.
 
-Nothing is cut that a restart needs: no cut reaches the oldest of the targets' newest checkpoints.
+Nothing is cut that a restart needs: no cut reaches the oldest of the configured targets' newest checkpoints. A target
+that is configured no more holds up nothing: its records go in their time like all others. Only its newest checkpoint
+stays for as long as verdicts do, so that it goes on where it was if it comes back.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, or_, select
 
 from probe.ledger import tables
 from probe.ledger.records import Rows
@@ -59,7 +61,7 @@ def cut(
 ) -> CutReport:
     """Take one step: delete up to `rows_max` rows that a note covers, or else write the notes that are due.
 
-    `targets` are those whose newest checkpoint must stay.
+    `targets` are the configured ones: nothing goes that a restart needs for them.
     """
     kept_s = {Kind.ATTEMPTS: attempts_kept_s, Kind.STATES: STATES_KEPT_S, Kind.VERDICTS: verdicts_kept_s}
     with store.transaction() as connection:
@@ -79,19 +81,31 @@ def _delete_some(connection: Connection, rows_max: int) -> int:
     for kind, (through, _) in sorted(cuts(connection).items()):
         for table in _TABLES[kind]:
             if deleted < rows_max:
-                deleted += _delete_through(connection, table, through, rows_max - deleted)
+                covered = _covered(kind, table, through)
+                deleted += _delete_through(connection, table, through, covered, rows_max - deleted)
             if deleted >= rows_max:
                 return deleted
     return deleted
 
 
-def _delete_through(connection: Connection, table: Table, through: int, rows_max: int) -> int:
-    """Delete up to `rows_max` rows of batches through `through`, in order."""
+def _covered(kind: Kind, table: Table, through: int) -> ColumnElement[bool]:
+    """Select the rows of a table that a note lets go."""
+    place = table.c.seq if table is tables.batch else table.c.batch
+    if kind is not Kind.STATES:
+        return place <= through
+    newer = tables.state.alias()
+    has_newer = exists().where(newer.c.target == table.c.target, newer.c.batch > table.c.batch)
+    return and_(table.c.batch <= through, has_newer)
+
+
+def _delete_through(
+    connection: Connection, table: Table, through: int, covered: ColumnElement[bool], rows_max: int
+) -> int:
+    """Delete up to `rows_max` of the rows that are covered, in order."""
     if table is tables.batch:
         last = _lowest_kept(connection, through, rows_max)
         return connection.execute(delete(table).where(table.c.seq <= last)).rowcount if last else 0
     place = (table.c.batch, table.c.position)
-    covered = table.c.batch <= through
     query = select(*place).where(covered).order_by(*place)
     if connection.execute(query.limit(1)).first() is None:
         return 0
@@ -99,7 +113,7 @@ def _delete_through(connection: Connection, table: Table, through: int, rows_max
     if beyond is None:
         return connection.execute(delete(table).where(covered)).rowcount
     before = or_(table.c.batch < beyond.batch, and_(table.c.batch == beyond.batch, table.c.position < beyond.position))
-    return connection.execute(delete(table).where(before)).rowcount
+    return connection.execute(delete(table).where(covered, before)).rowcount
 
 
 def _lowest_kept(connection: Connection, through: int, rows_max: int) -> int:
@@ -114,7 +128,7 @@ def _notes_due(connection: Connection, targets: Collection[str], now_second: int
     for kind, kept in kept_s.items():
         boundary = int(now_second - kept) // GRAIN_S * GRAIN_S
         begun = max(done.get(kind, (0, ""))[0], done.get(Kind.VERDICTS, (0, ""))[0])
-        found = _last_before(connection, begun, min(needed, _head_seq(connection)), boundary)
+        found = _last_before(connection, begun, needed, boundary)
         if found is not None:
             seq, digest = found
             notes.append((str(kind), seq, boundary - 1, digest))
@@ -122,12 +136,19 @@ def _notes_due(connection: Connection, targets: Collection[str], now_second: int
 
 
 def _oldest_needed(connection: Connection, targets: Collection[str]) -> int:
-    """Find the oldest of the newest checkpoints; 0 where a target has none, so that nothing may be cut."""
-    newest = [
-        connection.execute(select(func.max(tables.state.c.batch)).where(tables.state.c.target == target)).scalar()
-        for target in targets
-    ]
-    return min([seq or 0 for seq in newest], default=0)
+    """Find the oldest batch that a restart needs: of a target its newest checkpoint, or all since its first rules."""
+    if not targets:
+        return 0
+    needed = _head_seq(connection)
+    for target in targets:
+        query = select(func.max(tables.state.c.batch)).where(tables.state.c.target == target)
+        seq = connection.execute(query).scalar()
+        if seq is None:
+            query = select(func.min(tables.rules.c.batch)).where(tables.rules.c.target == target)
+            seq = connection.execute(query).scalar()
+        # A target without either has no record yet, and needs nothing.
+        needed = needed if seq is None else min(needed, seq)
+    return needed
 
 
 def _head_seq(connection: Connection) -> int:

@@ -71,7 +71,7 @@ class Store:
         self.vantage = vantage
         self.engine: Engine = writing_engine(self.address)
         self.head = Head()
-        # Those whose newest checkpoint a restart will need.
+        # The configured targets, as far as the last batch tells: a restart will need their newest checkpoints.
         self.known_targets: tuple[str, ...] = ()
         self._wall_us = wall_us
         self._connection: Connection | None = None

@@ -127,7 +127,7 @@ class _Walk:
         self._last_second: int | None = None
         self._head = (through, digest)
         self._anchored = anchor is None
-        self._streams = {part.name: _Stream(self._connection, part, self._since(part)) for part in PARTS}
+        self._streams = {part.name: _Stream(self._connection, part, self._first) for part in PARTS}
 
     def run(self) -> None:
         query = select(tables.batch).where(tables.batch.c.seq >= self._first).order_by(tables.batch.c.seq)
@@ -165,6 +165,8 @@ class _Walk:
             sealed = stored if isinstance(stored, bytes) else b""
             if row.seq > self._cut_through(part):
                 self._check_part(part, row.seq, sealed)
+            else:
+                self._check_left(part, row.seq, sealed)
         self._previous = row.digest
         self._expected_seq = row.seq + 1
         self._head = (row.seq, row.digest)
@@ -197,8 +199,18 @@ class _Walk:
             return
         self._problem(_first_difference(part, seq, marks_of_seal(sealed), found, digests))
 
-    def _since(self, part: Part) -> int:
-        return max(self._first, self._cut_through(part) + 1)
+    def _check_left(self, part: Part, seq: int, sealed: bytes) -> None:
+        """Check what retention has left of a batch that it may cut: each record must be the one of its place."""
+        found = self._streams[part.name].of(seq)
+        self._records += len(found)
+        marks = marks_of_seal(sealed)
+        digests = record_digests([fields for _, fields in found])
+        for (position, fields), digest in zip(found, digests, strict=True):
+            name = _describe(part, fields, position, seq)
+            if position >= len(marks):
+                self._problem(f"{name}: was added")
+            elif marks[position] != digest[:MARK_BYTES]:
+                self._problem(f"{name}: was altered")
 
     def _cut_through(self, part: Part) -> int:
         return max([self._cuts[kind][0] for kind in part.kinds if kind in self._cuts], default=0)

@@ -1,7 +1,7 @@
 """The ledger as the runner sees it: asynchronous, with one thread that writes."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Self
 
@@ -87,12 +87,17 @@ class Ledger:
         attempts_kept_s: float,
         verdicts_kept_s: float,
         rows_max: int = CUT_ROWS_MAX,
+        targets: Collection[str] | None = None,
     ) -> retention.CutReport:
-        """Take one small step of retention; call it between batches, again while it is not `finished`."""
+        """Take one small step of retention; call it between batches, again while it is not `finished`.
+
+        `targets` are the configured ones; without them those of the last batch's terms count, and nothing is cut before
+        the first batch of this run. What a restart needs for them stays.
+        """
 
         def run() -> retention.CutReport:
-            targets = self._store.known_targets
-            return retention.cut(self._store, targets, now_second, attempts_kept_s, verdicts_kept_s, rows_max)
+            needed = self._store.known_targets if targets is None else targets
+            return retention.cut(self._store, needed, now_second, attempts_kept_s, verdicts_kept_s, rows_max)
 
         return await self._worker.run(run)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from probe.ledger import verify
+from probe.ledger import Ledger, verify
+from probe.ledger.recover import recover
 from probe.ledger.retention import CutReport, cut
 from probe.ledger.store import Store
 from probe.ledger.tables import Kind
@@ -93,6 +94,76 @@ def test_checkpoints_are_kept_for_a_day(path: Path, script: Any, make_store: Mak
     assert count(path, "state") == 2
     assert count(path, "attempt") == 16
     assert verify(str(path)).cut_through == {Kind.STATES: 6}
+
+
+def leave_and_go_on(script: Any, alone: Any, store: Store) -> None:
+    """Keep a second of two targets, of which one leaves with a checkpoint, and two days of the other alone."""
+    store.append(script.second())
+    store.append(script.second(checkpoint=True))
+    alone.states = {"main": script.states["main"]}
+    for _ in range(48):
+        store.append(alone.second(checkpoint=True))
+        store.append(alone.away(3_599))
+
+
+def test_a_target_that_left_holds_up_no_cut(
+    path: Path, script: Any, make_script: Any, make_store: MakeStore, tamper: Callable[..., None]
+) -> None:
+    """Its records go in their time, its newest checkpoint stays with the verdicts, and with it it goes on later."""
+    store, alone = make_store(path), make_script(["main"])
+    leave_and_go_on(script, alone, store)
+    while not cut(store, ["main"], alone.next_second, 7_200, 100_000_000, 50).finished:
+        assert verify(str(path)).problems == ()
+
+    assert count(path, "attempt WHERE target = 'other'") == 0
+    assert count(path, "attempt") == 2 * 2
+    assert count(path, "state WHERE target = 'other'") == 1
+    assert count(path, "state WHERE target = 'main'") == 24
+    with store.transaction() as connection:
+        recovery = recover(connection, script.terms)
+    assert (recovery.states["other"], recovery.differences) == (script.states["other"], ())
+    assert recovery.states["main"] == alone.states["main"]
+    store.close()
+    tamper("UPDATE state SET body = replace(body, '1', '2') WHERE target = 'other'")
+    assert verify(str(path)).problems[0].startswith("state other ")
+    assert verify(str(path)).problems[0].endswith("(batch 2 #1): was altered")
+
+
+def test_a_checkpoint_of_a_target_that_left_goes_with_the_verdicts(
+    path: Path, script: Any, make_script: Any, make_store: MakeStore
+) -> None:
+    """When nothing else of it is left the target begins anew."""
+    store, alone = make_store(path), make_script(["main"])
+    leave_and_go_on(script, alone, store)
+    while not cut(store, ["main"], alone.next_second, 7_200, 86_400, 1_000).finished:
+        assert verify(str(path)).problems == ()
+
+    assert count(path, "state WHERE target = 'other'") == 0
+    assert count(path, "verdict WHERE target = 'other'") == 0
+    with store.transaction() as connection:
+        recovery = recover(connection, script.terms)
+    assert (recovery.states, recovery.problems) == (alone.states, ())
+
+
+async def test_a_target_that_a_reload_removed_is_needed_no_more(path: Path, script: Any, make_script: Any) -> None:
+    """Without being told the configured targets a cut takes those of the last batch's terms; told, it takes these."""
+    script_of_one = make_script(["main"])
+    async with Ledger(str(path), "vantage-1") as ledger:
+        await ledger.append(script.second(checkpoint=True))
+        script_of_one.states = {"main": script.states["main"]}
+        await ledger.append(script_of_one.away(10_000))
+        await ledger.append(script_of_one.second(checkpoint=True))
+        now = script_of_one.next_second
+        assert (await ledger.cut(now, 600, 1e9, targets=["main", "other"])).finished
+        assert (await ledger.cut(now, 600, 1e9)).noted == (Kind.ATTEMPTS,)
+
+
+def test_a_target_without_a_record_holds_up_no_cut(path: Path, script: Any, make_store: MakeStore) -> None:
+    """A target that is configured and has never had a second needs nothing of the ledger."""
+    store = make_store(path)
+    long_run(script, store, 60)
+
+    assert cut(store, ["main", "other", "new"], script.next_second, 600, 1e9, 50).noted == (Kind.ATTEMPTS,)
 
 
 def test_cutting_goes_on_after_a_restart(path: Path, script: Any, make_store: MakeStore) -> None:

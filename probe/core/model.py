@@ -79,6 +79,7 @@ class Cause(StrEnum):
     RESOLVER = "resolver"
     TRUST_STORE = "trust_store"
     CAPTIVE_NETWORK = "captive_network"
+    STALLED = "stalled"  # the deadline was noticed late: our own loop stood still
     STOPPED = "stopped"  # cut off because the daemon was told to stop
     INTERNAL = "internal"  # our own bug; the log has the traceback
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from probe.core.endings import fault_of
+from probe.core.endings import RENEWAL_US_MAX, fault_of
 from probe.core.model import Cause, Fault
 from probe.core.redaction import without_begun_secrets
 
@@ -316,6 +316,22 @@ WITHOUT_REPLY: Final[dict[Ended, EndedRow]] = {
 RENEWING_STATUSES: Final = frozenset({408, 421})
 RENEWING_ENDINGS: Final = frozenset({Ended.CLOSED_BEFORE_REQUEST, Ended.CLOSED_BEFORE_REPLY, Ended.RESET_BEFORE_REPLY})
 
+_ENDED_BY_US_AND_RENEWED: Final = f"""\
+An attempt that we ended ourselves is our own fault whatever the rows above say: at a stop (`stopped`), or when our own
+loop stood still beyond the deadline and no whole reply was found waiting then (`stalled`). It keeps its phase, its
+status, and whether the message may have been accepted.
+
+## Renewed connections
+
+A kept connection that is closed or reset within {RENEWAL_US_MAX // 1000} ms of our write, before any byte of a reply,
+or that is answered by 408 or 421 within that time, is taken for one that the server had ended already: the attempt goes
+on with one fresh connection, within the same deadline, and is recorded as `renewed` with the first end in `reply`. An
+end that comes later came while the server was at work, and is judged as it is.
+
+Nobody can prove that the first write was not read, so a renewed attempt may put the same message on the wire twice.
+Both carry the same message id, so a duplicate can be told by it.
+"""
+
 
 def judge(reply: ApiReply, *, secrets: Iterable[str] = ()) -> ApiJudgement:
     """Say what a reply means; none of `secrets` appears in the judgement, even when the server repeats it."""
@@ -345,6 +361,8 @@ def tidy(
     secrets = tuple(secrets)
     for secret in secrets:
         text = text.replace(secret, REDACTED)
+    if is_cut or len(text) > characters_max:
+        text = without_begun_secrets(text, secrets, REDACTED)
     if text.isprintable() and len(text) <= characters_max:
         return text
     text = text[: characters_max * 2]
@@ -361,8 +379,6 @@ def markdown() -> str:
 def _document(body: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(body)
-    if is_cut or len(text) > characters_max:
-        text = without_begun_secrets(text, secrets, REDACTED)
     except (ValueError, RecursionError):  # RecursionError: some thousand opening brackets are enough.
         return None
     return found if isinstance(found, dict) else None
@@ -486,6 +502,8 @@ def _page() -> Iterator[str]:
         yield _line(ended, fault_of(row_of.cause), row_of.cause, maybe, row_of.why)
     yield ""
     yield "Errors of the operating system and of TLS certificates are judged as in `probe/core/endings.py`."
+    yield ""
+    yield from _ENDED_BY_US_AND_RENEWED.splitlines()
 
 
 def _any(chosen: frozenset[Any], order: Iterable[StrEnum]) -> str:

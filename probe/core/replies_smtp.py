@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Final
 
-from probe.core.endings import Judged, fault_of
+from probe.core.endings import RENEWAL_US_MAX, Judged, fault_of
 from probe.core.model import Cause, Phase
 
 # The number of connections that the provider documents as the most; with more of our own open, a full house is ours.
@@ -81,7 +81,7 @@ ROWS: Final[tuple[Row, ...]] = (
         note="A policy on our address, a block list."),
     Row(codes=("421",), enhanced=("x.3.z", "x.4.z"), cause=Cause.SERVICE_CLOSING,
         note="Includes 421 4.3.4 'allocated resources exceeded' and the final dot's 421 4.3.3 [internal]. On a kept "
-             "connection a 421 to the first command is answered with one fresh connection before anything is judged."),
+             "connection a 421 before or at once after the first command is answered with one fresh connection first."),
     Row(codes=("421",), text=_QUOTA_WORDS, cause=Cause.QUOTA,
         note="DEPARTURE: the reference charges every 421 to the server; one that names our quota can't carry a claim."),
     Row(codes=("421",), text=_LIMIT_WORDS, cause=Cause.THROTTLED,
@@ -174,6 +174,15 @@ _CAUSE_BEFORE_SESSION: Final = {
     (Phase.CONNECT, Ending.DEADLINE): Cause.CONNECT_TIMEOUT,
 }
 
+_ENDED_BY_US_AND_RENEWED: Final = f"""
+An attempt that we ended ourselves is our own fault whatever the rows above say: at a stop (`stopped`), or when our own
+loop stood still beyond the deadline and no final reply was found waiting then (`stalled`).
+
+A kept connection that the server had closed, or that it closes (or answers by 421) before any good reply of this
+attempt and within {RENEWAL_US_MAX // 1000} ms of our write, is replaced by one fresh connection, within the same
+deadline. That is recorded as `renewed`, with the first end in `reply`. An end that comes later is judged as it is.
+"""
+
 
 def goes_on(phase: Phase, code: int) -> bool:
     """Say whether a reply lets the dialogue go on (or, after the final dot, ends it well)."""
@@ -222,6 +231,7 @@ def as_markdown() -> str:
     ]
     lines += [f"| {p} | {e} | {fault_of(c)} | {c} |" for (p, e), c in _CAUSE_BEFORE_SESSION.items()]
     lines += [f"| any later | {e} | {fault_of(c)} | {c} |" for e, c in _CAUSE_WITHOUT_REPLY.items()]
+    lines += _ENDED_BY_US_AND_RENEWED.splitlines()
     return "\n".join(lines) + "\n"
 
 

@@ -1,23 +1,25 @@
 """The API surface: one call of the provider's API, one outcome.
 
 An attempt is one POST. It never follows a redirect and never repeats a request, with one documented exception: when a
-kept connection turns out to be closed before any byte of a reply came (or the server answers 408 or 421 on it), the
+kept connection turns out to have been closed (or is answered by 408 or 421) within `RENEWAL_US_MAX` of our write, the
 attempt goes on with one fresh connection at once, within the same deadline, and says so (`Connection.RENEWED`).
 """
 
 import asyncio
 import ssl
 import zlib
+from dataclasses import replace
 
 import aiodns
 import structlog
 
-from probe.clock import SECOND_US, Clock
-from probe.core.endings import fault_of
+from probe.clock import Clock
+from probe.core.endings import RENEWAL_US_MAX, fault_of
 from probe.core.model import Cause, Connection, Fault, Outcome, Phase, Surface, Ticket
 from probe.core.replies_api import (
     RENEWING_ENDINGS,
     RENEWING_STATUSES,
+    REPLY_CHARACTERS_MAX,
     WITHOUT_REPLY,
     ApiJudgement,
     Ended,
@@ -30,7 +32,7 @@ from probe.surfaces.dial import Dialer
 from probe.surfaces.http import Arrived, HttpConnection, NoReply, connect, exchange
 from probe.surfaces.pool import Pool
 from probe.surfaces.request import RequestTemplate, origin_of
-from probe.surfaces.watch import Trouble, Watch
+from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling
 
 _log = structlog.get_logger(__name__)
 
@@ -48,13 +50,15 @@ _ENDED_BY_PHASE = {
 class _Journey:
     """How far one attempt has come."""
 
-    __slots__ = ("arrived", "connection", "unacknowledged_bytes", "watch")
+    __slots__ = ("arrived", "connection", "maybe_accepted_before", "unacknowledged_bytes", "watch", "words")
 
     def __init__(self) -> None:
         self.watch = Watch()
         self.arrived = Arrived()
         self.connection = Connection.NONE
         self.unacknowledged_bytes = 0
+        self.words = ""  # how a kept connection ended that had to be renewed
+        self.maybe_accepted_before = False  # by what was written to it
 
 
 class ApiSurface:
@@ -92,20 +96,27 @@ class ApiSurface:
             )
 
     async def attempt(self, ticket: Ticket, deadline_us: int) -> Outcome:
-        """Make one attempt and say what came of it; raise nothing but CancelledError, at shutdown."""
+        """Make one attempt and say what came of it; raise nothing.
+
+        Cancelled, it says how far it had come, with the cause `stopped`, and its task goes on.
+        """
         started_us = self._clock.now_us()
         journey = _Journey()
         if self._in_flight >= self._in_flight_max:
             return _outcome(ticket, started_us, journey, _own(Cause.CAPPED))
         self._in_flight += 1
+        cancelling = cancelling_now()
         try:
             judgement = await self._judgement(journey, ticket, deadline_us)
+        except asyncio.CancelledError:
+            take_back_cancelling(cancelling)
+            judgement = self._cut_off(journey, Cause.STOPPED, "the daemon is stopping")
         except Exception:  # noqa: BLE001  The one place where the unknown becomes a fault of ours.
             _log.exception("an attempt failed within the program", target=ticket.target, surface=Surface.API)
             judgement = _own(Cause.INTERNAL)
         finally:
             self._in_flight -= 1
-        return _outcome(ticket, started_us, journey, judgement)
+        return _outcome(ticket, started_us, journey, _with_first_end(journey, judgement))
 
     def close(self) -> None:
         """Drop all kept connections at once; those of attempts still under way go when the attempts end."""
@@ -114,13 +125,15 @@ class ApiSurface:
             self._pool.close()
 
     async def _judgement(self, journey: _Journey, ticket: Ticket, deadline_us: int) -> ApiJudgement:
-        remaining_s = (deadline_us - self._clock.monotonic_us()) / SECOND_US
-        if remaining_s <= 0:
+        if deadline_us <= self._clock.monotonic_us():
             return self._without_reply(Ended.LATE_START)
+        deadline = Deadline(self._clock, deadline_us)
         try:
-            async with asyncio.timeout(remaining_s):
+            async with deadline:
                 await self._travel(journey, self._template.render(ticket))
         except TimeoutError:
+            if deadline.stalled:
+                return self._cut_off(journey, Cause.STALLED, deadline.words)
             if not journey.arrived.status:
                 return self._without_reply(_ended_at_deadline(journey))
         except NoReply as error:
@@ -129,6 +142,14 @@ class ApiSurface:
             reply = tidy(error.reply, self._template.secrets)
             return ApiJudgement(fault_of(error.cause), error.cause, reply=reply)
         return judge(journey.arrived.reply(), secrets=self._template.secrets)
+
+    def _cut_off(self, journey: _Journey, cause: Cause, words: str) -> ApiJudgement:
+        """Keep what is known of an attempt that we ended ourselves: the status, and whether it may be accepted."""
+        if journey.arrived.status:
+            seen = judge(journey.arrived.reply(), secrets=self._template.secrets)
+        else:
+            seen = self._without_reply(_ended_at_deadline(journey))
+        return replace(seen, fault=fault_of(cause), cause=cause, reply=words)
 
     def _without_reply(self, ended: Ended, text: str = "") -> ApiJudgement:
         row = WITHOUT_REPLY[ended]
@@ -140,17 +161,24 @@ class ApiSurface:
         kept = None if self._pool is None else self._pool.take()
         if kept is not None:
             journey.connection = Connection.KEPT
+            written_us = self._clock.monotonic_us()
             try:
                 await self._ride(kept, journey, request)
-                if journey.arrived.status not in RENEWING_STATUSES:
+                if journey.arrived.status not in RENEWING_STATUSES or self._is_too_late_to_renew(written_us):
                     return
+                journey.words = f"HTTP status {journey.arrived.status}"
             except NoReply as error:
-                if error.ended not in RENEWING_ENDINGS:
+                if error.ended not in RENEWING_ENDINGS or self._is_too_late_to_renew(written_us):
                     raise
+                journey.words = error.ended
+                journey.maybe_accepted_before = WITHOUT_REPLY[error.ended].maybe_accepted
             journey.arrived = Arrived()
         journey.connection = Connection.FRESH if kept is None else Connection.RENEWED
         fresh = await connect(self._dialer, journey.watch, self._tls, journey.arrived)
         await self._ride(fresh, journey, request)
+
+    def _is_too_late_to_renew(self, written_us: int) -> bool:
+        return self._clock.monotonic_us() - written_us > RENEWAL_US_MAX
 
     async def _ride(self, connection: HttpConnection, journey: _Journey, request: bytes) -> None:
         try:
@@ -179,6 +207,19 @@ def _ended_at_deadline(journey: _Journey) -> Ended:
     return _ENDED_BY_PHASE[journey.watch.phase]
 
 
+def _with_first_end(journey: _Journey, judgement: ApiJudgement) -> ApiJudgement:
+    """Add what became of the kept connection that had to be renewed."""
+    if not journey.words:
+        return judgement
+    note = f" (kept connection: {journey.words})"
+    is_accepted = judgement.fault is Fault.NONE
+    return replace(
+        judgement,
+        reply=(judgement.reply[: REPLY_CHARACTERS_MAX - len(note)] + note).lstrip(),
+        maybe_accepted=judgement.maybe_accepted or (journey.maybe_accepted_before and not is_accepted),
+    )
+
+
 def _own(cause: Cause) -> ApiJudgement:
     return ApiJudgement(Fault.SELF, cause)
 
@@ -201,7 +242,7 @@ def _outcome(ticket: Ticket, started_us: int, journey: _Journey, judgement: ApiJ
         reply=judgement.reply,
         message_id=ticket.message_id,
         connection=journey.connection if travelled else Connection.NONE,
-        address=journey.arrived.address,
+        address=journey.arrived.address or journey.watch.address,
         maybe_accepted=judgement.maybe_accepted,
         phases=phases,
     )

@@ -3,20 +3,19 @@
 Always on a fresh connection: what is asked of a control is whether a path can be made now.
 """
 
-import asyncio
 import ssl
 
 import aiodns
 import structlog
 
-from probe.clock import Clock
+from probe.clock import SECOND_US, Clock
 from probe.core.model import Cause, ControlOutcome, Phase
 from probe.core.replies_api import WITHOUT_REPLY
 from probe.settings import Control
 from probe.surfaces.dial import Dialer
 from probe.surfaces.http import Arrived, NoReply, connect, exchange
 from probe.surfaces.request import USER_AGENT, Origin, origin_of
-from probe.surfaces.watch import Trouble, Watch
+from probe.surfaces.watch import Deadline, Trouble, Watch
 
 _log = structlog.get_logger(__name__)
 
@@ -70,10 +69,13 @@ class ControlSurface:
         """Do nothing: a control keeps no connection."""
 
     async def _cause(self, watch: Watch) -> Cause:
+        deadline = Deadline(self._clock, self._clock.monotonic_us() + round(self._timeout_s * SECOND_US))
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with deadline:
                 return await (self._ask(watch) if self._request else self._knock(watch))
         except TimeoutError:
+            if deadline.stalled:
+                return Cause.STALLED
             return _SILENT_BY_PHASE.get(watch.phase, Cause.SILENT)
         except NoReply as error:
             return WITHOUT_REPLY[error.ended].cause

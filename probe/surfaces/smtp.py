@@ -1,8 +1,9 @@
 """One SMTP injection, from the name of the host to the reply after the final dot, as one Outcome.
 
 One attempt is one transaction on the wire. The one exception is recorded as `renewed`: a kept connection that the
-server had closed before it answered this attempt's first command gets one fresh connection, within the same deadline.
-Nothing was injected on the old one, since no command of this attempt was answered there.
+server had closed, or closes at once (`RENEWAL_US_MAX`) instead of answering this attempt's first command, gets one
+fresh connection, within the same deadline. Nothing was injected on the old one, since no command of this attempt was
+answered there.
 
 With PIPELINING (RFC 2920) offered, MAIL, RCPT and DATA leave in one write, and their replies are judged one by one; the
 first bad one ends the attempt. Should DATA have been granted all the same, the connection is dropped, so that the
@@ -19,7 +20,7 @@ import structlog
 from aiosmtplib.esmtp import parse_esmtp_extensions
 
 from probe.clock import Clock
-from probe.core.endings import fault_of
+from probe.core.endings import RENEWAL_US_MAX, fault_of
 from probe.core.model import Cause, Connection, Outcome, Phase, Ticket
 from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
@@ -29,13 +30,11 @@ from probe.surfaces.smtp_login import Redactor, auth_lines
 from probe.surfaces.smtp_message import MessageTemplate, plain_line
 from probe.surfaces.smtp_reader import Reply, printable
 from probe.surfaces.smtp_wire import SERVICE_CLOSING, Wire
-from probe.surfaces.watch import Trouble, Watch
+from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling
 
 log = structlog.get_logger(__name__)
 
 REPLY_CHARACTERS_MAX = 512
-# A deadline that we notice later than this says that our own loop stood still: the reply may have been waiting for us.
-NOTICED_LATE_US_MAX = 250_000
 
 _ENHANCED_CODE = re.compile(rb"\s*([2-5]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])")
 _GONE = frozenset({Cause.CLOSED, Cause.RESET_IN_SESSION})
@@ -119,42 +118,31 @@ class SmtpSurface:
             vantage=vantage,
         )
         self._redactor = Redactor(settings)
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._stopping = False
+        self._in_flight = 0
         self.open_connections = 0
 
     async def attempt(self, ticket: Ticket, deadline_us: int) -> Outcome:
-        """Make one attempt; raise nothing but the caller's own CancelledError.
+        """Make one attempt; raise nothing. `deadline_us` is on the monotonic clock and spans all phases.
 
-        `deadline_us` is on the monotonic clock and spans all phases.
+        Cancelled, it says how far it had come, with the cause `stopped`, and its task goes on.
         """
         trip = Trip(ticket, self._clock.now_us())
-        if len(self._tasks) >= self._in_flight_max:
+        if self._in_flight >= self._in_flight_max:
             return self._outcome(trip, Cause.CAPPED)
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+        self._in_flight += 1
+        cancelling = cancelling_now()
         try:
             return await self._attempt_until(trip, deadline_us)
         except asyncio.CancelledError:
-            if not self._stopping:
-                raise
-            task.uncancel()
+            take_back_cancelling(cancelling)
             return self._outcome(trip, Cause.STOPPED, text="the daemon is stopping")
         except Exception:
             log.exception("attempt.failed_inside", target=ticket.target, surface=ticket.surface, second=ticket.second)
             return self._outcome(trip, Cause.INTERNAL)
         finally:
-            self._tasks.discard(task)
+            self._in_flight -= 1
             if trip.wire is not None:
                 trip.wire.abort()
-
-    def abort(self) -> None:
-        """End all attempts in flight at once, each as an Outcome with the cause `stopped`, and close."""
-        self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        self.close()
 
     def close(self) -> None:
         """Retire the connections that are kept; attempts in flight go on, and keep theirs no longer."""
@@ -162,14 +150,14 @@ class SmtpSurface:
         self._pool.close()
 
     async def _attempt_until(self, trip: Trip, deadline_us: int) -> Outcome:
-        left_us = deadline_us - self._clock.monotonic_us()
-        if left_us <= 0:
+        if deadline_us <= self._clock.monotonic_us():
             return self._outcome(trip, cause_without_reply(Phase.START, Ending.DEADLINE), text="began too late")
+        deadline = Deadline(self._clock, deadline_us)
         try:
-            async with asyncio.timeout(left_us / 1_000_000):
+            async with deadline:
                 reply = await self._inject(trip)
         except TimeoutError:
-            return self._outcome_at_deadline(trip, self._clock.monotonic_us() - deadline_us)
+            return self._outcome_at_deadline(trip, deadline)
         except Refused as refused:
             return self._outcome_of_refusal(trip, refused.reply)
         except Trouble as trouble:
@@ -183,11 +171,14 @@ class SmtpSurface:
         trip.connection = Connection.FRESH
         if kept is not None:
             trip.wire, trip.address, trip.connection = kept, kept.address, Connection.KEPT
+            written_us = self._clock.monotonic_us()
             try:
                 if kept.is_quiet:
                     return await self._transact(trip, kept)
                 trip.words = kept.last_words()
             except (Refused, Trouble) as error:
+                if self._clock.monotonic_us() - written_us > RENEWAL_US_MAX:
+                    raise
                 trip.words = _words_of_gone(trip, error)
             kept.abort()
             trip.wire, trip.address, trip.connection = None, "", Connection.RENEWED
@@ -296,10 +287,9 @@ class SmtpSurface:
             trip.wire = None
         return outcome
 
-    def _outcome_at_deadline(self, trip: Trip, noticed_late_us: int) -> Outcome:
-        if noticed_late_us > NOTICED_LATE_US_MAX:
-            text = f"our own loop noticed the deadline {noticed_late_us // 1000} ms late"
-            return self._outcome(trip, Cause.INTERNAL, text=text)
+    def _outcome_at_deadline(self, trip: Trip, deadline: Deadline) -> Outcome:
+        if deadline.stalled:
+            return self._outcome(trip, Cause.STALLED, text=deadline.words)
         wire, ending = trip.wire, Ending.DEADLINE
         if wire is not None and wire.unacknowledged_bytes():
             ending = Ending.DEADLINE_UNSENT

@@ -1,7 +1,19 @@
-"""The stopwatch of one attempt, and the way in which an attempt says that it failed."""
+"""The stopwatch and the deadline of one attempt, and the way in which an attempt says that it failed."""
 
-from probe.clock import monotonic_us
+import asyncio
+from types import TracebackType
+from typing import Final
+
+from probe.clock import SECOND_US, Clock, monotonic_us
 from probe.core.model import Cause, Phase
+
+# A deadline that we notice this late was missed by our own loop, which may have left a reply unread meanwhile; what has
+# come in is then taken before anything is judged. Up to this much is the loop's daily work, during which it reads.
+NOTICED_LATE_US_MIN: Final = 20_000
+# Beyond this the loop stood still for so long that no silence can be laid at anybody's door but ours.
+NOTICED_LATE_US_MAX: Final = 250_000
+# Enough to read what waits in the kernel's buffers, and short enough that a server gains nothing by it.
+SECOND_LOOK_S: Final = 0.05
 
 
 class Trouble(Exception):
@@ -40,3 +52,67 @@ class Watch:
         if self.phase is not Phase.START:
             self._marks.append((self.phase, now_us - self._phase_started_us))
         return now_us - self.started_us, tuple(self._marks)
+
+
+class Deadline:
+    """Raises TimeoutError when an attempt's time is over, like `asyncio.timeout`, but forgives what our own loop slept.
+
+    When the deadline is noticed late, the loop gets one more look at the socket first: the reply may have come in time
+    and lain unread. `noticed_late_us` says afterwards how late it was, and `stalled` whether too late to blame anybody.
+    """
+
+    __slots__ = ("_clock", "_deadline_us", "_handle", "_timeout", "noticed_late_us")
+
+    def __init__(self, clock: Clock, deadline_us: int) -> None:
+        self._clock = clock
+        self._deadline_us = deadline_us
+        self._timeout = asyncio.timeout(None)
+        self._handle: asyncio.TimerHandle | None = None
+        self.noticed_late_us = 0
+
+    @property
+    def stalled(self) -> bool:
+        """Say whether our own loop stood still for so long that the attempt proves nothing."""
+        return self.noticed_late_us > NOTICED_LATE_US_MAX
+
+    @property
+    def words(self) -> str:
+        """Say by how much it was missed."""
+        return f"our own loop noticed the deadline {self.noticed_late_us // 1000} ms late"
+
+    async def __aenter__(self) -> "Deadline":
+        await self._timeout.__aenter__()
+        left_us = self._deadline_us - self._clock.monotonic_us()
+        self._handle = asyncio.get_running_loop().call_later(max(0, left_us) / SECOND_US, self._fall_due)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._handle is not None
+        self._handle.cancel()
+        await self._timeout.__aexit__(kind, error, traceback)
+
+    def _fall_due(self) -> None:
+        self.noticed_late_us = max(0, self._clock.monotonic_us() - self._deadline_us)
+        look_s = SECOND_LOOK_S if self.noticed_late_us > NOTICED_LATE_US_MIN else 0.0
+        self._timeout.reschedule(asyncio.get_running_loop().time() + look_s)
+
+
+def take_back_cancelling(before: int) -> None:
+    """Let the current task go on after a CancelledError that it has turned into a value.
+
+    `before` is how many wishes to cancel it had when the attempt began. Were any left, the next `asyncio.timeout` of
+    the same task would take them for its own.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    while task.cancelling() > before:
+        task.uncancel()
+
+
+def cancelling_now() -> int:
+    """Return how many wishes to cancel the current task has pending."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling()

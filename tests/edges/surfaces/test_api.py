@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -465,8 +466,7 @@ async def test_a_deadline_beyond_five_seconds_is_not_rounded_up(serve: Serve, ma
     task = asyncio.create_task(attempt(surface, 7.3))
     await provider.called.wait()
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await task
 
     assert any(7.2 < seconds <= 7.3 for seconds in due)
 
@@ -573,6 +573,59 @@ async def test_a_kept_connection_that_the_server_ends_is_renewed_within_the_atte
     assert [outcome.connection for outcome in outcomes] == [Connection.FRESH, Connection.RENEWED, Connection.KEPT]
     assert [outcome.cause for outcome in outcomes] == [Cause.ACCEPTED] * 3
     assert [call.connection for call in provider.calls] == [1, 1, 2, 2]
+    assert f"(kept connection: {f'HTTP status {last_words[9:12].decode()}' if last_words else 'closed before'}" in (
+        outcomes[1].reply.replace("reset before", "closed before")
+    )
+
+
+@pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n"])
+async def test_a_kept_connection_that_ends_long_after_our_write_is_not_renewed(
+    serve: Serve, make: Make, monkeypatch: pytest.MonkeyPatch, last_words: bytes
+) -> None:
+    """A server that read the request, worked on it and hung up has failed this attempt; nothing is sent twice."""
+    monkeypatch.setattr("probe.surfaces.api.RENEWAL_US_MAX", 20_000)
+
+    async def script(call: Call) -> None:
+        if call.number == 1:
+            await accept(call)
+        else:
+            await asyncio.sleep(0.05)
+            await say_and(last_words)(call)
+
+    provider = await serve(script)
+    surface = make(provider)
+    await attempt(surface)
+
+    outcome = await attempt(surface)
+
+    assert outcome.connection is Connection.KEPT
+    assert outcome.fault is (Fault.CLIENT if last_words else Fault.NETWORK)
+    assert outcome.maybe_accepted == (not last_words)
+    assert len(provider.calls) == 2
+
+
+async def test_a_renewed_attempt_that_finds_nobody_may_have_been_accepted_before(serve: Serve, make: Make) -> None:
+    """What was written to the kept connection may have been read, whatever the fresh one meets."""
+    listener: list[asyncio.Server] = []
+
+    async def script(call: Call) -> None:
+        if call.number == 1:
+            await accept(call)
+        else:
+            listener[0].close()
+            call.close()
+
+    provider = Provider(script)
+    listener.append(await asyncio.start_server(provider.serve, "127.0.0.1", 0))
+    provider.port = listener[0].sockets[0].getsockname()[1]
+    surface = make(f"http://127.0.0.1:{provider.port}")
+    await attempt(surface)
+
+    outcome = await attempt(surface)
+
+    assert (outcome.cause, outcome.connection) == (Cause.REFUSED, Connection.RENEWED)
+    assert outcome.maybe_accepted
+    assert "closed before any byte" in outcome.reply
 
 
 async def test_a_connection_that_died_while_idle_is_not_offered_again(serve: Serve, make: Make) -> None:
@@ -741,7 +794,7 @@ async def test_a_refused_connection_is_the_networks(make: Make) -> None:
     outcome = await attempt(make(f"https://127.0.0.1:{port}"))
 
     assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.NETWORK, Cause.REFUSED, Phase.CONNECT)
-    assert outcome.connection is Connection.NONE
+    assert (outcome.connection, outcome.address) == (Connection.NONE, "127.0.0.1")
 
 
 async def test_a_full_backlog_is_a_connect_timeout(make: Make) -> None:
@@ -753,6 +806,7 @@ async def test_a_full_backlog_is_a_connect_timeout(make: Make) -> None:
             outcome = await attempt(make(f"https://127.0.0.1:{listener.getsockname()[1]}"), SHORT_S)
 
     assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.NETWORK, Cause.CONNECT_TIMEOUT, Phase.CONNECT)
+    assert (outcome.connection, outcome.address) == (Connection.NONE, "127.0.0.1")
 
 
 async def test_a_resolver_that_is_silent_is_our_own(make: Make) -> None:
@@ -792,21 +846,99 @@ async def test_a_deadline_that_has_passed_is_our_own_fault(serve: Serve, make: M
 
 @pytest.mark.parametrize("script", [never, accept])
 async def test_shutdown_cancels_an_attempt_and_leaves_nothing_open(serve: Serve, make: Make, script: Script) -> None:
-    """Cancelling is the one thing that raises, and close drops what is kept at once."""
+    """A cancelled attempt ends at once as an outcome, and close drops what is kept."""
     provider = await serve(script)
     surface = make(provider)
     await attempt(surface, SHORT_S)
     task = asyncio.create_task(attempt(surface))
     await asyncio.sleep(0.01)
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await task
     surface.close()
     await asyncio.sleep(0.01)
 
     assert all(writer.is_closing() or writer.transport.is_closing() for writer in provider.writers) or script is never
     late = await attempt(surface, SHORT_S)
     assert late.connection is Connection.FRESH
+
+
+@pytest.mark.parametrize(
+    ("script", "phase", "code"),
+    [(never, Phase.FIRST_BYTE, 0), (say_and(OK + LENGTH, RESULTS[:9], then="silent"), Phase.BODY, 200)],
+)
+async def test_a_cancelled_attempt_says_how_far_it_had_come(
+    serve: Serve, make: Make, script: Script, phase: Phase, code: int
+) -> None:
+    """The outcome of a stop has the connection, the phases and what may be accepted, and its task lives on."""
+    provider = await serve(script)
+    surface = make(provider)
+
+    async def go_on_afterwards() -> Outcome:
+        outcome = await attempt(surface)
+        async with asyncio.timeout(1):
+            await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        return outcome
+
+    task = asyncio.create_task(go_on_afterwards())
+    await provider.called.wait()
+    await asyncio.sleep(0.02)
+    task.cancel()
+    task.cancel()
+    outcome = await task
+
+    assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.SELF, Cause.STOPPED, phase)
+    assert (outcome.connection, outcome.address, outcome.code) == (Connection.FRESH, "127.0.0.1", code)
+    assert phases_of(outcome)[:3] == [Phase.CONNECT, Phase.TLS, Phase.REQUEST]
+    assert outcome.maybe_accepted
+
+
+def stand_still(seconds: float) -> None:
+    """Let the event loop do nothing."""
+    until_us = monotonic_us() + round(seconds * 1e6)
+    while monotonic_us() < until_us:
+        pass
+
+
+@pytest.mark.parametrize("late_s", [0.1, 0.35])
+@pytest.mark.parametrize("answers", [True, False])
+async def test_what_our_own_loop_left_unread_is_not_the_servers_silence(
+    make: Make, late_s: float, *, answers: bool
+) -> None:
+    """A reply that came in time and lay unread is judged; without one, a loop that stood still blames itself."""
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    standing_still = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve_one() -> socket.socket:
+        sock, _ = listener.accept()
+        sock.recv(65_536)
+        loop.call_soon_threadsafe(heard.set)
+        standing_still.wait()
+        if answers:
+            sock.sendall(OK + LENGTH + RESULTS)
+        return sock
+
+    with listener:
+        serving = asyncio.create_task(asyncio.to_thread(serve_one))
+        task = asyncio.create_task(attempt(make(f"http://127.0.0.1:{listener.getsockname()[1]}"), 0.05))
+        await heard.wait()
+        standing_still.set()
+        stand_still(0.05 + late_s)
+        outcome = await task
+        (await serving).close()
+
+    if answers:
+        assert outcome.cause is Cause.ACCEPTED
+    else:
+        assert outcome.cause is (Cause.STALLED if late_s > 0.25 else Cause.SILENT)
+        assert (outcome.phase, outcome.connection, outcome.maybe_accepted) == (
+            Phase.FIRST_BYTE,
+            Connection.FRESH,
+            True,
+        )
 
 
 async def test_a_bug_of_ours_is_an_outcome_with_a_traceback_in_the_log(serve: Serve, make: Make) -> None:
@@ -857,10 +989,6 @@ async def test_a_key_within_rubbish_is_redacted_too(serve: Serve, make: Make) ->
     assert KEY not in repr(outcome)
 
 
-async def test_https_without_a_trust_store_is_refused_at_once(make: Make) -> None:
-    """A surface that could never check a certificate is not built."""
-    with pytest.raises(ValueError, match="needs a TLS context"):
-        make("https://127.0.0.1:1", tls=None)
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -879,3 +1007,7 @@ async def test_a_key_that_was_cut_leaves_no_beginning(serve: Serve, make: Make, 
     assert KEY[:4] not in repr(outcome)
 
 
+async def test_https_without_a_trust_store_is_refused_at_once(make: Make) -> None:
+    """A surface that could never check a certificate is not built."""
+    with pytest.raises(ValueError, match="needs a TLS context"):
+        make("https://127.0.0.1:1", tls=None)

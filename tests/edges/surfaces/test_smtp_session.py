@@ -7,6 +7,8 @@ import io
 import json
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -190,6 +192,35 @@ async def test_a_kept_connection_that_fails_later_is_not_renewed(
     assert server.connections == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        ({"say": b"421 4.3.2 worked on it\r\n"}, Cause.SERVICE_CLOSING),
+        ({"say": b"", "then": "close"}, Cause.CLOSED),
+    ],
+)
+async def test_a_kept_connection_that_ends_long_after_our_first_command_is_not_renewed(
+    value: dict[str, Any],
+    cause: Cause,
+    line_server: StartServer,
+    smtp_user: MakeUser,
+    act: Act,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that took its time over MAIL and then left had not left before: that is the outcome."""
+    monkeypatch.setattr("probe.surfaces.smtp.RENEWAL_US_MAX", 0)
+    first: dict[str, Any] = {}
+    server = await line_server(first, {})
+    user = smtp_user(server.port)
+    await user.attempt()
+    first["mail"] = act(**value)
+
+    outcome = await user.attempt()
+
+    assert (outcome.cause, outcome.connection, outcome.phase) == (cause, Connection.KEPT, Phase.MAIL)
+    assert server.connections == 1
+
+
 async def test_a_silent_kept_connection_is_not_renewed_but_left(
     line_server: StartServer, smtp_user: MakeUser, act: Act
 ) -> None:
@@ -281,43 +312,84 @@ async def test_a_loop_that_stood_still_blames_nobody_else(
     user = smtp_user(server.port)
     task = asyncio.create_task(user.attempt(0.1))
     await server.heard_mail.wait()
-    stalled_until = asyncio.get_running_loop().time() + 0.45
-    while asyncio.get_running_loop().time() < stalled_until:
-        pass
+    _stand_still(0.45)
 
     outcome = await task
 
-    assert (outcome.fault, outcome.cause) == (Fault.SELF, Cause.INTERNAL)
+    assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.SELF, Cause.STALLED, Phase.MAIL)
+    assert (outcome.connection, outcome.address) == (Connection.FRESH, "127.0.0.1")
+    assert "our own loop" in outcome.reply
 
 
-async def test_an_aborted_surface_returns_stopped_outcomes(
-    line_server: StartServer, smtp_user: MakeUser, act: Act
+@pytest.mark.parametrize(("phase", "maybe_accepted"), [("mail", False), ("final", True)])
+async def test_a_cancelled_attempt_says_how_far_it_had_come_and_frees_its_connection(
+    phase: str, maybe_accepted: bool, line_server: StartServer, smtp_user: MakeUser, act: Act
 ) -> None:
-    """Attempts in flight end at once with the cause `stopped` instead of an exception."""
-    server = await line_server({"mail": act(say=b"", then="hang")})
+    """The outcome of a stop has the connection, the phases and what may be accepted, and its task lives on."""
+    server = await line_server({phase: act(say=b"", then="hang")})
     user = smtp_user(server.port)
-    task = asyncio.create_task(user.attempt(5))
-    await server.heard_mail.wait()
 
-    user.surface.abort()
+    async def go_on_afterwards() -> Outcome:
+        outcome: Outcome = await user.attempt(5)
+        async with asyncio.timeout(1):
+            await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        return outcome
+
+    task = asyncio.create_task(go_on_afterwards())
+    await server.heard_mail.wait()
+    await asyncio.sleep(0.03)  # until the attempt has come to where the server falls silent
+    task.cancel()
     outcome = await task
 
-    assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.SELF, Cause.STOPPED, Phase.MAIL)
-
-
-async def test_a_cancelled_attempt_stays_cancelled_and_frees_its_connection(
-    line_server: StartServer, smtp_user: MakeUser, act: Act
-) -> None:
-    """The caller's own cancellation is passed on."""
-    server = await line_server({"mail": act(say=b"", then="hang")})
-    user = smtp_user(server.port)
-    task = asyncio.create_task(user.attempt(5))
-    await server.heard_mail.wait()
+    assert (outcome.fault, outcome.cause, outcome.phase) == (Fault.SELF, Cause.STOPPED, Phase(phase))
+    assert (outcome.connection, outcome.address) == (Connection.FRESH, "127.0.0.1")
+    assert _names(outcome) == FULL_PATH[: FULL_PATH.index(phase) + 1]
+    assert outcome.maybe_accepted is maybe_accepted
     async with asyncio.timeout(1):
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
         await server.all_closed.wait()
+
+
+@pytest.mark.parametrize("late_s", [0.1, 0.35])
+async def test_a_final_reply_that_our_own_loop_left_unread_is_judged(late_s: float, smtp_user: MakeUser) -> None:
+    """What had come in while the loop stood still beyond the deadline counts as the reply that it is."""
+    loop, heard, standing_still = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve_one() -> None:
+        sock, _ = listener.accept()
+        with sock, sock.makefile("rwb", buffering=0) as stream:
+            stream.write(b"220 here\r\n")
+            for verb in (b"250 here", b"250 ok", b"250 ok", b"354 go on"):
+                stream.readline()
+                stream.write(verb + b"\r\n")
+            while stream.readline() != b".\r\n":
+                pass
+            loop.call_soon_threadsafe(heard.set)
+            standing_still.wait()
+            stream.write(b"250 2.0.0 taken\r\n")
+            stream.read()
+
+    with listener:
+        serving = asyncio.create_task(asyncio.to_thread(serve_one))
+        user = smtp_user(listener.getsockname()[1], **PLAIN_PORT)
+        task = asyncio.create_task(user.attempt(0.1))
+        await heard.wait()
+        standing_still.set()
+        _stand_still(0.1 + late_s)
+        outcome = await task
+        user.surface.close()
+        await serving
+
+    assert (outcome.cause, outcome.reply) == (Cause.ACCEPTED, "2.0.0 taken")
+
+
+def _stand_still(seconds: float) -> None:
+    until = asyncio.get_running_loop().time() + seconds
+    while time.monotonic() < until:
+        pass
 
 
 async def test_a_request_that_can_not_be_written_is_stuck(smtp_user: MakeUser) -> None:
@@ -584,6 +656,30 @@ async def test_a_server_that_repeats_our_secrets_does_not_get_them_into_the_outc
     assert PASSWORD not in repr(vars(user.surface)["_settings"])
 
 
+@pytest.mark.parametrize("secret", [PASSWORD, "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5", "tenant-binding-7"])
+@pytest.mark.parametrize("shown", [3, 9, 15])
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [(b"250 no ", "hang"), (b"250-no\r\n250 ", "hang"), (b"no reply ", "endless line")],
+)
+async def test_a_secret_that_was_cut_leaves_no_beginning(
+    before: bytes, then: str, shown: int, secret: str, line_server: StartServer, smtp_user: MakeUser, act: Act
+) -> None:
+    """Where a reply stops within a secret, or evidence is cut within one, what is left of it is struck out as well."""
+    if then == "endless line":
+        say = before + b"x" * (512 - len(before) - shown) + secret.encode() + b"x" * 2000
+    else:
+        say = before + secret.encode()[:shown]
+    server = await line_server({"final": act(say=say, then="hang")})
+    user = smtp_user(server.port, headers={"X-Binding": SecretStr("tenant-binding-7")})
+
+    outcome = await user.attempt(0.15)
+
+    assert outcome.reply
+    assert secret[:3] not in outcome.reply
+    assert "[redacted" in outcome.reply or (then, shown) == ("endless line", 3)
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 async def test_a_traceback_of_our_own_does_not_hold_the_password(
     log_format: LogFormat, line_server: StartServer, smtp_user: MakeUser, monkeypatch: pytest.MonkeyPatch
@@ -656,30 +752,6 @@ def test_headers_are_folded_and_encoded_so_that_a_mail_parser_reads_them_back() 
     assert seen["metadata"]["key39"] == f"{TICKET.message_id}, acme:  here"
     assert message["Subject"].startswith("Prüfung größer 0 für acme, Sekunde 1, sehr lang sehr lang")
     assert message["X-Own"] == f"{{{{message_id}}}} {TICKET.message_id} %s %(date)s"
-@pytest.mark.parametrize("secret", [PASSWORD, "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5", "tenant-binding-7"])
-@pytest.mark.parametrize("shown", [3, 9, 15])
-@pytest.mark.parametrize(
-    ("before", "then"),
-    [(b"250 no ", "hang"), (b"250-no\r\n250 ", "hang"), (b"no reply ", "endless line")],
-)
-async def test_a_secret_that_was_cut_leaves_no_beginning(
-    before: bytes, then: str, shown: int, secret: str, line_server: StartServer, smtp_user: MakeUser, act: Act
-) -> None:
-    """Where a reply stops within a secret, or evidence is cut within one, what is left of it is struck out as well."""
-    if then == "endless line":
-        say = before + b"x" * (512 - len(before) - shown) + secret.encode() + b"x" * 2000
-    else:
-        say = before + secret.encode()[:shown]
-    server = await line_server({"final": act(say=say, then="hang")})
-    user = smtp_user(server.port, headers={"X-Binding": SecretStr("tenant-binding-7")})
-
-    outcome = await user.attempt(0.15)
-
-    assert outcome.reply
-    assert secret[:3] not in outcome.reply
-    assert "[redacted" in outcome.reply or (then, shown) == ("endless line", 3)
-
-
     assert message["X-Secret"] == "{message_id} 7%"
 
 

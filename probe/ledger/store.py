@@ -14,7 +14,8 @@ as it left it. At the start of every transaction it reads the head that is store
 So a batch whose commit ended in doubt is offered again, the very same batch with the very same time in it, until an
 answer comes; it is kept once, whatever happened. After an error the connection is thrown away and a new one is made
 at the next append. A file that was removed or replaced under an open connection would take writes for ever without
-anybody finding them, so the file's identity is compared before each transaction.
+anybody finding them, so the file's identity is compared before each transaction. From `open` to `close`, whatever
+becomes of connections in between, the store holds the lock by which a second writer is refused.
 
 Integrity errors are not retried: the unique indexes forbid a second with two verdicts, and trying again cannot help.
 """
@@ -33,6 +34,7 @@ from probe.ledger import records, tables
 from probe.ledger.canonical import GENESIS, batch_digest, rules_body, rules_id, seal
 from probe.ledger.connect import Address, file_identity, is_same_file, parse_address, writing_engine
 from probe.ledger.errors import LedgerRefused, LedgerUnwritable, sentence
+from probe.ledger.lock import WriterLock
 from probe.ledger.migrate import upgrade
 from probe.ledger.records import Batch, Commit, Rows
 
@@ -73,6 +75,7 @@ class Store:
         self.head = Head()
         # The configured targets, as far as the last batch tells: a restart will need their newest checkpoints.
         self.known_targets: tuple[str, ...] = ()
+        self._lock = WriterLock(self.address)
         self._wall_us = wall_us
         self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -84,14 +87,26 @@ class Store:
         self._opened = False
 
     def open(self) -> None:
-        """Connect, bring the tables up to date, and read the head. A missing file is made."""
-        head, rules_kept = self._connect()
+        """Connect, make sure that nobody else writes, bring the tables up to date, and read the head.
+
+        A missing file is made.
+        """
+        try:
+            head, rules_kept = self._connect()
+        except BaseException:
+            self.close()
+            raise
         # Only now, all at once: a connection that breaks on the way must not change what is known of the chain.
         self.head, self._rules_kept = head, rules_kept
         self._opened = True
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database, and of the right to write it."""
+        self._disconnect()
+        self._lock.release()
+
+    def _disconnect(self) -> None:
+        """Let go of the connection only: the ledger stays ours until a new one is made."""
         connection, self._connection = self._connection, None
         if connection is not None:
             # A connection that is broken already has nothing left to close.
@@ -169,6 +184,7 @@ class Store:
         with self._errors():
             connection = self.engine.connect()
             try:
+                self._lock.take(connection)
                 with connection.begin():
                     upgrade(connection, self.address.name)
                 with connection.begin():
@@ -184,7 +200,7 @@ class Store:
 
     def _connected(self) -> Connection:
         if self._connection is not None and not is_same_file(self.address, self._identity):
-            self.close()
+            self._disconnect()
         if self._connection is None:
             if self._opened and self.address.file is not None and not self.address.file.exists():
                 raise LedgerUnwritable(
@@ -204,13 +220,13 @@ class Store:
         try:
             yield
         except IntegrityError as error:
-            self.close()
+            self._disconnect()
             raise LedgerRefused(f"{self.address.name}: {sentence(error)}") from error
         except (DBAPIError, OSError) as error:
-            self.close()
+            self._disconnect()
             raise LedgerUnwritable(f"{self.address.name}: {sentence(error)}") from error
         except BaseException:
-            self.close()
+            self._disconnect()
             raise
 
     def _prepare(self, batch: Batch) -> Prepared:

@@ -13,7 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from probe.ledger import LedgerError, LedgerRefused, export_rows, verify, what_if
+from probe.ledger import LedgerError, LedgerRefused, LedgerUnwritable, export_rows, verify, what_if
 from probe.ledger.connect import parse_address, reading_engine, writing_engine
 from probe.ledger.read import steps
 from probe.ledger.recover import recover
@@ -96,6 +96,21 @@ def test_a_cut_ledger_verifies(address: str, script: Any, make_store: Callable[[
 
     assert verify(address).batches < 51
     assert verify(address).problems[0].endswith("(batch 49 #2): was altered")
+
+
+def test_a_second_writer_is_refused(
+    address: str, server: str, script: Any, make_store: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One schema has one writer; another schema's is another ledger, and whoever has ended lets the next one in."""
+    monkeypatch.setattr("probe.ledger.lock.SERVER_LOCK_TIMEOUT", "50ms")
+    store = make_store(address)
+    with pytest.raises(LedgerUnwritable, match="another sev1probe is using this ledger"):
+        make_store(address)
+    make_store(server)
+    store.append(script.second())
+    store.close()
+
+    assert make_store(address).append(script.second()).seq == 2
 
 
 def test_the_migrations_make_the_tables_of_the_program(address: str, make_store: Callable[[str], Store]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from probe.core.model import Persistence
-from probe.ledger import Ledger, what_if
+from probe.ledger import Ledger, LedgerUnwritable, what_if
 from probe.ledger import recover as recovery_module
 from probe.ledger.export import rows_of
 from probe.ledger.recover import Recovery, recover
@@ -260,7 +260,7 @@ def test_a_crash_at_every_call_leaves_a_sound_ledger(tmp_path: Path, make_script
 
 
 def test_a_killed_writer_leaves_a_sound_ledger(tmp_path: Path, make_script: Any, make_store: MakeStore) -> None:
-    """SIGKILL in the middle of writing loses nothing that was told."""
+    """SIGKILL in the middle of writing loses nothing that was told, and leaves no lock; until then nobody gets in."""
     path = tmp_path / "ledger.db"
     process = start(tmp_path, "forever", path)
     told = path.with_suffix(".told")
@@ -269,6 +269,8 @@ def test_a_killed_writer_leaves_a_sound_ledger(tmp_path: Path, make_script: Any,
         assert process.poll() is None
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
+    with pytest.raises(LedgerUnwritable, match=rf"another sev1probe \(pid {process.pid}\) is using this ledger"):
+        make_store(path)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
 

@@ -1,5 +1,6 @@
 """The ledger keeps what it is given, once, and gives it back as it was."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -183,9 +184,51 @@ def test_a_second_with_two_verdicts_is_refused(path: Path, script: Any, make_sto
     assert stored_steps(path) == in_order(script.steps)
 
 
-def test_a_second_writer_is_noticed(path: Path, script: Any, make_script: Any, make_store: MakeStore) -> None:
-    """A process whose chain was continued by another writes nothing more."""
-    one, two = make_store(path), make_store(path)
+def test_a_second_writer_is_refused(path: Path, script: Any, make_store: MakeStore) -> None:
+    """While one process writes a ledger another one that opens it is told who does, by whatever path it came."""
+    store = make_store(path)
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(LedgerUnwritable, match=rf"{name}: another sev1probe \(pid {os.getpid()}\) is using this"):
+            make_store(name)
+    store.append(script.second())
+    assert verify(str(path)).sound
+    store.close()
+
+    assert make_store(link).append(script.second()).seq == 2
+
+
+def test_the_ledger_stays_ours_while_a_connection_is_lost(path: Path, script: Any, make_store: MakeStore) -> None:
+    """An error that costs the connection does not let another process in."""
+    store = make_store(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DROP TABLE attempt")
+    with pytest.raises(LedgerUnwritable):
+        store.append(script.second())
+    with pytest.raises(LedgerUnwritable, match="another sev1probe"):
+        make_store(path)
+
+
+def test_a_ledger_that_cannot_be_opened_is_let_go(
+    kept: Path, make_store: MakeStore, tamper: Callable[..., None]
+) -> None:
+    """Who is refused for another reason keeps nobody else out."""
+    tamper("UPDATE alembic_version SET version_num = '0777'")
+    with pytest.raises(LedgerTooNew):
+        make_store(kept)
+    tamper("UPDATE alembic_version SET version_num = '0001'")
+
+    assert make_store(kept).head.seq == 13
+
+
+def test_a_second_writer_that_got_past_the_lock_is_noticed(
+    path: Path, script: Any, make_script: Any, make_store: MakeStore
+) -> None:
+    """A process whose chain was continued by another writes nothing more, also if somebody removed the lock's file."""
+    one = make_store(path)
+    path.with_name("ledger.db-lock").unlink()
+    two = make_store(path)
     one.append(script.second())
     with pytest.raises(LedgerUnwritable, match="another process wrote"):
         two.append(make_script(["third"]).second())

@@ -1,5 +1,6 @@
 """`once`: one attempt on every surface and control now, phase by phase. What an operator runs first."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from probe.clock import SECOND_US, SystemClock
 from probe.commands.settings import loaded
 from probe.commands.status import reply_line
 from probe.commands.terminal import Exit, err, fail, out
-from probe.core.model import ControlOutcome, Fault, Outcome, Surface, Ticket
-from probe.settings import Api, Control, Settings, SettingsError, Smtp, Target
+from probe.core.model import Cause, ControlOutcome, Fault, Outcome, Surface, Ticket
+from probe.settings import Control, Settings, SettingsError, Smtp, Target
 from probe.workshop import Workshop
 
 # Far from what a daemon of the same vantage uses in the same second, so that both sides' logs can tell them apart.
@@ -64,6 +65,8 @@ async def _attempt_all(settings: Settings, targets: list[Target]) -> int:
         for surface in target.surfaces:
             shown = await _attempt(workshop, settings, target, surface)
             _show(shown)
+            if shown.outcome.cause is Cause.STOPPED:  # Ctrl-C: the user wants no further attempts either.
+                raise asyncio.CancelledError
             failed += shown.outcome.fault is not Fault.NONE
     for control in settings.controls:
         _show_control(control, await _attempt_control(workshop, control))

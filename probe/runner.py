@@ -20,6 +20,7 @@ loop stood still, the host slept, the wall clock was stepped, or the ledger's qu
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -211,6 +212,9 @@ class Runner:
         except Exception:
             log.exception("attempt.failed_inside", target=slot.target, surface=slot.surface, second=opened.second)
             outcome = not_made(ticket, started_us, Cause.INTERNAL, self._clock.monotonic_us() - started_mono_us)
+        else:
+            if outcome.cause is Cause.STOPPED and not self._stopping.is_set():  # It was overdue.
+                outcome = replace(outcome, cause=Cause.INTERNAL)
         finally:
             opened.pending -= 1
             task = asyncio.current_task()

@@ -8,6 +8,9 @@ Units: `second` is a whole Unix second (UTC); `_us` is microseconds; `started_us
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+REPLY_CHARACTERS_MAX: Final = 512  # of a reply's text in an outcome
 
 
 class Surface(StrEnum):

@@ -16,10 +16,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from probe.core.endings import RENEWAL_US_MAX, fault_of
-from probe.core.model import Cause, Fault
+from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Fault
 from probe.core.redaction import without_begun_secrets
 
-REPLY_CHARACTERS_MAX = 512
 ENHANCED_CODE_CHARACTERS_MAX = 32
 ERRORS_READ_MAX = 8
 REDACTED = "<redacted>"

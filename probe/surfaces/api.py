@@ -15,11 +15,10 @@ import structlog
 
 from probe.clock import Clock
 from probe.core.endings import RENEWAL_US_MAX, fault_of
-from probe.core.model import Cause, Connection, Fault, Outcome, Phase, Surface, Ticket
+from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Fault, Outcome, Phase, Surface, Ticket
 from probe.core.replies_api import (
     RENEWING_ENDINGS,
     RENEWING_STATUSES,
-    REPLY_CHARACTERS_MAX,
     WITHOUT_REPLY,
     ApiJudgement,
     Ended,
@@ -32,7 +31,7 @@ from probe.surfaces.dial import Dialer
 from probe.surfaces.http import Arrived, HttpConnection, NoReply, connect, exchange
 from probe.surfaces.pool import Pool
 from probe.surfaces.request import RequestTemplate, origin_of
-from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling
+from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling, unblamed
 
 _log = structlog.get_logger(__name__)
 
@@ -106,8 +105,9 @@ class ApiSurface:
             return _outcome(ticket, started_us, journey, _own(Cause.CAPPED))
         self._in_flight += 1
         cancelling = cancelling_now()
+        deadline = Deadline(self._clock, deadline_us)
         try:
-            judgement = await self._judgement(journey, ticket, deadline_us)
+            judgement = await self._judgement(journey, ticket, deadline)
         except asyncio.CancelledError:
             take_back_cancelling(cancelling)
             judgement = self._cut_off(journey, Cause.STOPPED, "the daemon is stopping")
@@ -116,7 +116,7 @@ class ApiSurface:
             judgement = _own(Cause.INTERNAL)
         finally:
             self._in_flight -= 1
-        return _outcome(ticket, started_us, journey, _with_first_end(journey, judgement))
+        return unblamed(_outcome(ticket, started_us, journey, _with_first_end(journey, judgement)), deadline)
 
     def close(self) -> None:
         """Drop all kept connections at once; those of attempts still under way go when the attempts end."""
@@ -124,16 +124,13 @@ class ApiSurface:
         if self._pool is not None:
             self._pool.close()
 
-    async def _judgement(self, journey: _Journey, ticket: Ticket, deadline_us: int) -> ApiJudgement:
-        if deadline_us <= self._clock.monotonic_us():
+    async def _judgement(self, journey: _Journey, ticket: Ticket, deadline: Deadline) -> ApiJudgement:
+        if deadline.is_past:
             return self._without_reply(Ended.LATE_START)
-        deadline = Deadline(self._clock, deadline_us)
         try:
             async with deadline:
                 await self._travel(journey, self._template.render(ticket))
         except TimeoutError:
-            if deadline.stalled:
-                return self._cut_off(journey, Cause.STALLED, deadline.words)
             if not journey.arrived.status:
                 return self._without_reply(_ended_at_deadline(journey))
         except NoReply as error:

@@ -21,7 +21,7 @@ from aiosmtplib.esmtp import parse_esmtp_extensions
 
 from probe.clock import Clock
 from probe.core.endings import RENEWAL_US_MAX, fault_of
-from probe.core.model import Cause, Connection, Outcome, Phase, Ticket
+from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Outcome, Phase, Ticket
 from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
 from probe.surfaces.dial import Dialer
@@ -30,11 +30,10 @@ from probe.surfaces.smtp_login import Redactor, auth_lines
 from probe.surfaces.smtp_message import MessageTemplate, plain_line
 from probe.surfaces.smtp_reader import Reply, printable
 from probe.surfaces.smtp_wire import SERVICE_CLOSING, Wire
-from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling
+from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling, unblamed
 
 log = structlog.get_logger(__name__)
 
-REPLY_CHARACTERS_MAX = 512
 
 _ENHANCED_CODE = re.compile(rb"\s*([2-5]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])")
 _GONE = frozenset({Cause.CLOSED, Cause.RESET_IN_SESSION})
@@ -131,8 +130,9 @@ class SmtpSurface:
             return self._outcome(trip, Cause.CAPPED)
         self._in_flight += 1
         cancelling = cancelling_now()
+        deadline = Deadline(self._clock, deadline_us)
         try:
-            return await self._attempt_until(trip, deadline_us)
+            return unblamed(await self._attempt_until(trip, deadline), deadline)
         except asyncio.CancelledError:
             take_back_cancelling(cancelling)
             return self._outcome(trip, Cause.STOPPED, text="the daemon is stopping")
@@ -149,15 +149,14 @@ class SmtpSurface:
         self._keeps = False
         self._pool.close()
 
-    async def _attempt_until(self, trip: Trip, deadline_us: int) -> Outcome:
-        if deadline_us <= self._clock.monotonic_us():
+    async def _attempt_until(self, trip: Trip, deadline: Deadline) -> Outcome:
+        if deadline.is_past:
             return self._outcome(trip, cause_without_reply(Phase.START, Ending.DEADLINE), text="began too late")
-        deadline = Deadline(self._clock, deadline_us)
         try:
             async with deadline:
                 reply = await self._inject(trip)
         except TimeoutError:
-            return self._outcome_at_deadline(trip, deadline)
+            return self._outcome_at_deadline(trip)
         except Refused as refused:
             return self._outcome_of_refusal(trip, refused.reply)
         except Trouble as trouble:
@@ -287,9 +286,7 @@ class SmtpSurface:
             trip.wire = None
         return outcome
 
-    def _outcome_at_deadline(self, trip: Trip, deadline: Deadline) -> Outcome:
-        if deadline.stalled:
-            return self._outcome(trip, Cause.STALLED, text=deadline.words)
+    def _outcome_at_deadline(self, trip: Trip) -> Outcome:
         wire, ending = trip.wire, Ending.DEADLINE
         if wire is not None and wire.unacknowledged_bytes():
             ending = Ending.DEADLINE_UNSENT

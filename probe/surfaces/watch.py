@@ -1,17 +1,19 @@
 """The stopwatch and the deadline of one attempt, and the way in which an attempt says that it failed."""
 
 import asyncio
+from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
 from probe.clock import SECOND_US, Clock, monotonic_us
-from probe.core.model import Cause, Phase
+from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Fault, Outcome, Phase
+from probe.surfaces.pulse import STANDSTILL_US_MIN, pulse
 
 # A deadline that we notice this late was missed by our own loop, which may have left a reply unread meanwhile; what has
 # come in is then taken before anything is judged. Up to this much is the loop's daily work, during which it reads.
 NOTICED_LATE_US_MIN: Final = 20_000
-# Beyond this the loop stood still for so long that no silence can be laid at anybody's door but ours.
-NOTICED_LATE_US_MAX: Final = 250_000
+# Faults that say something about somebody else; after a standstill of our own loop they say nothing.
+BLAMING_FAULTS: Final = frozenset({Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR, Fault.NETWORK})
 # Enough to read what waits in the kernel's buffers, and short enough that a server gains nothing by it.
 SECOND_LOOK_S: Final = 0.05
 
@@ -58,30 +60,42 @@ class Deadline:
     """Raises TimeoutError when an attempt's time is over, like `asyncio.timeout`, but forgives what our own loop slept.
 
     When the deadline is noticed late, the loop gets one more look at the socket first: the reply may have come in time
-    and lain unread. `noticed_late_us` says afterwards how late it was, and `stalled` whether too late to blame anybody.
+    and lain unread. `noticed_late_us` says afterwards how late it was, and `stalled` whether our own loop stood still
+    for so long, at any time since the beginning, that a failure can't be laid at anybody's door but ours.
     """
 
-    __slots__ = ("_clock", "_deadline_us", "_handle", "_timeout", "noticed_late_us")
+    __slots__ = ("_begun_us", "_clock", "_deadline_us", "_handle", "_stood_still", "_timeout", "noticed_late_us")
 
     def __init__(self, clock: Clock, deadline_us: int) -> None:
         self._clock = clock
         self._deadline_us = deadline_us
         self._timeout = asyncio.timeout(None)
         self._handle: asyncio.TimerHandle | None = None
+        self._begun_us = 0
+        self._stood_still = False
         self.noticed_late_us = 0
 
     @property
+    def is_past(self) -> bool:
+        """Say whether there was no time from the beginning."""
+        return self._deadline_us <= self._clock.monotonic_us()
+
+    @property
     def stalled(self) -> bool:
-        """Say whether our own loop stood still for so long that the attempt proves nothing."""
-        return self.noticed_late_us > NOTICED_LATE_US_MAX
+        """Say whether our own loop stood still for so long that a failure proves nothing; known when it is left."""
+        return self._stood_still or self.noticed_late_us > STANDSTILL_US_MIN
 
     @property
     def words(self) -> str:
-        """Say by how much it was missed."""
-        return f"our own loop noticed the deadline {self.noticed_late_us // 1000} ms late"
+        """Say how our own loop failed the attempt."""
+        if self.noticed_late_us > STANDSTILL_US_MIN:
+            return f"our own loop noticed the deadline {self.noticed_late_us // 1000} ms late"
+        return "our own loop stood still meanwhile"
 
     async def __aenter__(self) -> "Deadline":
         await self._timeout.__aenter__()
+        self._begun_us = monotonic_us()
+        pulse().listen()
         left_us = self._deadline_us - self._clock.monotonic_us()
         loop = asyncio.get_running_loop()
         self._handle = loop.call_at(loop.time() + max(0, left_us) / SECOND_US, self._fall_due)
@@ -92,12 +106,22 @@ class Deadline:
     ) -> None:
         assert self._handle is not None
         self._handle.cancel()
+        self._stood_still = pulse().stood_since(self._begun_us)
+        pulse().leave()
         await self._timeout.__aexit__(kind, error, traceback)
 
     def _fall_due(self) -> None:
         self.noticed_late_us = max(0, self._clock.monotonic_us() - self._deadline_us)
         look_s = SECOND_LOOK_S if self.noticed_late_us > NOTICED_LATE_US_MIN else 0.0
         self._timeout.reschedule(asyncio.get_running_loop().time() + look_s)
+
+
+def unblamed(outcome: Outcome, deadline: Deadline) -> Outcome:
+    """Take the blame for a failure during which our own loop stood still; what was seen is kept in the words."""
+    if not deadline.stalled or outcome.fault not in BLAMING_FAULTS:
+        return outcome
+    words = f"{deadline.words}; else: {outcome.fault} {outcome.cause} {outcome.reply}".rstrip()
+    return replace(outcome, fault=Fault.SELF, cause=Cause.STALLED, reply=words[:REPLY_CHARACTERS_MAX])
 
 
 def take_back_cancelling(before: int) -> None:

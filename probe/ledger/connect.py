@@ -4,6 +4,7 @@ The ledger's address is a file path or an SQLAlchemy URL. SQLite gets its PRAGMA
 is SQLAlchemy Core that both databases understand.
 """
 
+import os
 import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from probe.ledger.errors import LedgerError
@@ -39,10 +40,13 @@ def parse_address(text: str) -> Address:
         url = make_url(text)
     except ArgumentError as error:
         raise LedgerError("the ledger's address is neither a file path nor a database URL") from error
-    if url.get_backend_name() == "sqlite":
+    if url.drivername.partition("+")[0] == "sqlite":
         if not url.database or url.database == ":memory:":
             raise LedgerError("the ledger's address must name a file: a ledger in memory would keep nothing")
         return _file_address(Path(url.database))
+    name = url.render_as_string(hide_password=True)
+    if url.drivername.partition("+")[0] != "postgresql":
+        raise LedgerError(f"{name}: a ledger lives in a file or in PostgreSQL; write a path, or postgresql://...")
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     return Address(url=url, file=None, name=url.render_as_string(hide_password=True))
@@ -71,7 +75,10 @@ def reading_engine(address: Address) -> Engine:
         return _server_engine(address).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     if not address.file.exists():
         raise LedgerError(f"{address.name}: there is no such file")
-    return _sqlite_engine(address.file, "ro", "BEGIN")
+    # On a medium that can't be written SQLite can't make the files that readers of a write-ahead log share. A ledger
+    # that was closed cleanly has none, and nobody can write to it there, so it may be read as it lies.
+    is_fixed = not os.access(address.file.parent, os.W_OK) and not Path(f"{address.file}-wal").exists()
+    return _sqlite_engine(address.file, "ro&immutable=1" if is_fixed else "ro", "BEGIN")
 
 
 def is_same_file(address: Address, identity: tuple[int, int] | None) -> bool:
@@ -99,14 +106,18 @@ def _file_address(file: Path) -> Address:
 
 
 def _server_engine(address: Address) -> Engine:
-    # The `format` style takes rows as plain tuples, as SQLite's does.
-    return create_engine(
-        address.url,
-        poolclass=NullPool,
-        paramstyle="format",
-        hide_parameters=True,
-        connect_args={"connect_timeout": 5},
-    )
+    try:
+        # The `format` style takes rows as plain tuples, as SQLite's does.
+        return create_engine(
+            address.url,
+            poolclass=NullPool,
+            paramstyle="format",
+            hide_parameters=True,
+            connect_args={"connect_timeout": 5},
+        )
+    except (NoSuchModuleError, ImportError) as error:
+        sentence = f"{address.name}: the database driver is not installed; install sev1probe[postgres]"
+        raise LedgerError(sentence) from error
 
 
 def _sqlite_engine(file: Path, mode: str, begin: str) -> Engine:

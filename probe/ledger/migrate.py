@@ -35,6 +35,13 @@ def check_schema(connection: Connection, name: str) -> None:
     raise LedgerError(f"{name}: the ledger has the older schema {found}; let the daemon open it once to bring it up")
 
 
+def refuse_foreign(connection: Connection, name: str) -> None:
+    """Refuse a database that holds tables, but none of ours: it is another program's, and stays as it is."""
+    tables = inspect(connection).get_table_names()
+    if tables and "alembic_version" not in tables:
+        raise LedgerError(f"{name}: this belongs to another program (it has a table {tables[0]}); name another file")
+
+
 def upgrade(connection: Connection, name: str) -> None:
     """Run the migrations that are missing, all in the caller's transaction."""
     found = stored_schema(connection)

@@ -32,10 +32,10 @@ from probe import clock
 from probe.core.model import Terms
 from probe.ledger import records, tables
 from probe.ledger.canonical import GENESIS, batch_digest, rules_body, rules_id, seal
-from probe.ledger.connect import Address, file_identity, is_same_file, parse_address, writing_engine
+from probe.ledger.connect import Address, file_identity, is_same_file, parse_address, reading_engine, writing_engine
 from probe.ledger.errors import LedgerRefused, LedgerUnwritable, sentence
 from probe.ledger.lock import WriterLock
-from probe.ledger.migrate import upgrade
+from probe.ledger.migrate import refuse_foreign, upgrade
 from probe.ledger.records import Batch, Commit, Rows
 
 
@@ -91,6 +91,7 @@ class Store:
 
         A missing file is made.
         """
+        self._refuse_foreign()
         try:
             head, rules_kept = self._connect()
         except BaseException:
@@ -197,6 +198,18 @@ class Store:
         self._connection = connection
         self._identity = file_identity(self.address)
         return head, rules_kept
+
+    def _refuse_foreign(self) -> None:
+        """Look into a file before anything is written to it, even a PRAGMA: it may be another program's."""
+        file = self.address.file
+        if file is None or not file.exists() or not file.stat().st_size:
+            return
+        engine = reading_engine(self.address)
+        try:
+            with self._errors(), engine.connect() as connection, connection.begin():
+                refuse_foreign(connection, self.address.name)
+        finally:
+            engine.dispose()
 
     def _connected(self) -> Connection:
         if self._connection is not None and not is_same_file(self.address, self._identity):

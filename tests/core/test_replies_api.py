@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.core.endings import fault_of
-from probe.core.model import Cause, Fault
+from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Fault
 from probe.core.replies_api import (
-    REPLY_CHARACTERS_MAX,
     TABLE,
     WITHOUT_REPLY,
     ApiReply,

@@ -208,7 +208,6 @@ def test_a_port_in_use_is_named(command: "Command", folder: Path, free_port: Cal
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.xfail(reason="an unknown kind of database ends in a traceback; to be mended in probe/ledger/connect.py")
 @pytest.mark.parametrize("url", ["mysql://root:geheim@127.0.0.1/ledger", "nonsense://root:geheim@127.0.0.1/ledger"])
 def test_a_database_of_another_kind_is_refused_in_a_sentence(command: "Command", folder: Path, url: str) -> None:
     """A URL that SQLAlchemy can't use here is named without its password."""

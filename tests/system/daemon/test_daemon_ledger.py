@@ -123,7 +123,6 @@ def test_a_ledger_that_cannot_be_used_ends_the_start(
         _assert_refused(command("run", "--config", settings(target(), ledger={"url": str(ledger)})), ledger, words)
 
 
-@pytest.mark.xfail(reason="the ledger makes its tables in any SQLite database; to be mended in probe/ledger/migrate.py")
 def test_another_programs_database_is_left_alone(
     command: "Command", target: Describe, settings: Write, free_port: Callable[[], int], tmp_path: Path
 ) -> None:

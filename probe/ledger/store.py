@@ -202,7 +202,7 @@ class Store:
     def _refuse_foreign(self) -> None:
         """Look into a file before anything is written to it, even a PRAGMA: it may be another program's."""
         file = self.address.file
-        if file is None or not file.exists() or not file.stat().st_size:
+        if file is None or not file.is_file() or not file.stat().st_size:
             return
         engine = reading_engine(self.address)
         try:

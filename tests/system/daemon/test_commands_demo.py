@@ -48,7 +48,7 @@ def test_a_demo_that_is_stopped_ends_all_that_it_started(
         demo.send_signal(number)
 
     for demo, path in demos:
-        assert demo.wait(7.0) == 0, path.read_text()
+        assert demo.wait(20.0) == 0, path.read_text()
         text = path.read_text()
         assert "Stopped. The provider and the daemon have ended." in text
         assert "its hash chain is sound" in text

@@ -163,7 +163,7 @@ def test_a_daemon_that_never_gets_its_disk_back_says_what_is_lost(
 
     code, took_s = daemon.end()
 
-    assert code == 0
+    assert code == 3  # What was seen is not all recorded.
     assert took_s < 2.0
     assert daemon.log("ledger.left_unwritten")[0]["records"] > 0
     (small_disk / "filler").unlink()

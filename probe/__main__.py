@@ -71,8 +71,9 @@ def _options(
 def run(config: Config) -> None:
     """Probe until SIGTERM: the daemon.
 
-    SIGTERM or SIGINT ends it within 5 s or the attempts' deadline, whichever is shorter, with the last closed second in
-    the ledger; the exit code is 3 if the ledger could not take all that was seen. SIGHUP reads the settings again; a wrong file changes nothing and is said loudly.
+    SIGTERM or SIGINT ends it within 5 s or the attempts' deadline, whichever is shorter, with the last closed
+    second in the ledger; the exit code is 3 if the ledger could not take all that was seen. SIGHUP reads the
+    settings again; a wrong file changes nothing and is said loudly.
     """
     # The word to reload may come while the program is still being loaded; it must not be the end of it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -311,7 +311,8 @@ def _why_not(host: str, port: int, error: Exception) -> str:
         return f"{wanted}: another program listens there; stop that one or set another listener.port."
     if code == errno.EACCES:
         return f"{wanted}: this user may not listen on so low a port; set listener.port to 1024 or more."
-    if code == errno.EADDRNOTAVAIL:
+    # From Python 3.13 on asyncio passes over addresses that the host does not have, and says so without a number.
+    if code == errno.EADDRNOTAVAIL or "could not bind on any address" in str(error):
         return f"{wanted}: this host does not have that address; mend listener.host."
     reason = os.strerror(code) if code is not None and code > 0 else str(error)
     return f"{wanted}: {reason}; mend listener.host or listener.port."

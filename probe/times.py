@@ -6,10 +6,3 @@ from datetime import UTC, datetime
 def utc(second: int) -> str:
     """Write a second as ISO 8601 in UTC: `2026-11-22T20:30:01Z`."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def utc_us(moment_us: int) -> str:
-    """Write a moment as ISO 8601 in UTC with microseconds."""
-    return datetime.fromtimestamp(moment_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{moment_us % 1_000_000:06d}Z"
-    )

@@ -180,7 +180,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlOutcome:
-    """What one control attempt saw. `worked` is all that a verdict asks of it."""
+    """What one control attempt saw. A verdict asks of it whether it `worked` and was `trusted`.
+
+    `trusted` says whether the control had a record, before this second, that lets its word count (core/controls.py).
+    """
 
     control: str
     second: int
@@ -188,6 +191,7 @@ class ControlOutcome:
     duration_us: int
     worked: bool
     cause: Cause
+    trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,17 +217,41 @@ class Terms:
     persistence: Persistence
     objective_ppm: int  # share of seconds that must not be unavailable, in parts per million: 99.99 % is 999_900
     surfaces: tuple[Surface, ...]
+    # Names the settings that attempts are made with, secrets aside; another name means other settings.
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict of one surface for one second, and the counts it rests on."""
+    """The verdict of one surface for one second, and the counts it rests on.
+
+    `evidence` has the controls that a corroborated verdict rests on, in order of their names; else it is empty.
+    """
 
     surface: Surface
     verdict: Verdict
     basis: Basis
     attempts: int
     accepted: int
+    evidence: tuple[ControlOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """A run of seconds in which the server refused credentials that it took before and after, settings unchanged.
+
+    For humans to decide on: it never counts by itself. `seconds` of the run, both ends included, were like that;
+    `codes` has the replies' codes, such as "401" or "550 5.7.1", in order and parted by a comma.
+    """
+
+    target: str
+    surface: Surface
+    first_second: int
+    last_second: int
+    seconds: int
+    codes: str
+    accepted_before_second: int
+    accepted_after_second: int
 
 
 class IssueTurn(StrEnum):
@@ -260,4 +288,93 @@ class Step:
     judgements: tuple[Judgement, ...]
     outcomes: tuple[Outcome, ...] = ()
     events: tuple[IssueEvent, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
     reason: str = ""
+
+
+class Synchronisation(StrEnum):
+    """What the host's kernel says of its clock (adjtimex(2))."""
+
+    SYNCHRONISED = "synchronised"
+    UNSYNCHRONISED = "unsynchronised"
+    UNKNOWN = "unknown"  # the kernel does not say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockState:
+    """What was known of the host's clock in one second.
+
+    `ahead_us` is how far the wall clock was ahead of the time that seconds are named by. The errors are the kernel's
+    own estimate and bound (adjtimex(2): esterror, maxerror), 0 where it says nothing.
+    """
+
+    second: int
+    read_us: int
+    synchronisation: Synchronisation
+    estimated_error_us: int
+    maximum_error_us: int
+    ahead_us: int
+
+
+class Exclusion(StrEnum):
+    """Why a window is left out of the totals that a contract asks for."""
+
+    PLANNED_MAINTENANCE = "planned_maintenance"
+    FORCE_MAJEURE = "force_majeure"
+    AGREED_EXCLUSION = "agreed_exclusion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """A window that is excluded from the totals, or the withdrawal of one; it changes no verdict.
+
+    `target` and `surface` "" mean all. Both ends of the window are included. `withdraws` names the amendment that this
+    one takes back, "" for none; it then repeats that one's window.
+    """
+
+    amendment: str
+    target: str
+    surface: str
+    first_second: int
+    last_second: int
+    exclusion: Exclusion
+    reason: str
+    author: str
+    added_us: int
+    withdraws: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What the provider's status page said, word for word; evidence that changes no verdict.
+
+    `code` is the HTTP status, 0 where there was no reply, and `trouble` then says why. `digest` is the SHA-256 of the
+    body's bytes in hexadecimal. `body` is "" where the last statement of the same source has the same digest.
+    """
+
+    source: str
+    second: int
+    fetched_us: int
+    code: int
+    trouble: str
+    digest: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Something about the prober itself that a human has to look at: the surface `self`.
+
+    `condition` is a word of a closed set ("blind"); `target` is "" where it is about all. `raised` or over.
+    """
+
+    condition: str
+    target: str
+    since_second: int
+    noticed_second: int
+    raised: bool
+    words: str
+
+
+# What a ledger keeps beside the seconds.
+Remark = ClockState | Amendment | Statement | Condition

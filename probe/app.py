@@ -36,6 +36,7 @@ STOP_SHARE_CUT_OFF = 0.1
 STOP_SHARE_LEDGER = 0.25
 RETENTION_PAUSE_S = 1.0
 RETENTION_REST_S = 600.0
+INBOX_PAUSE_S = 2.0
 # The loop has not begun a second for this long: whoever asks should hear that the prober is blind.
 BLIND_S = 3.0
 # A wall clock that differs by more from the time that seconds are named by is worth a line.
@@ -104,6 +105,7 @@ class Daemon:
             clock=self._clock,
             sink=self._teller,
             states=recovery.states,
+            control_records=recovery.control_records,
             on_second=self._second_begins,
         )
         await self._listener.start()
@@ -114,6 +116,7 @@ class Daemon:
             self._queue.start(),
             asyncio.create_task(self._teller.tell_forever()),
             asyncio.create_task(self._cut_forever()),
+            asyncio.create_task(self._take_inbox_forever()),
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
@@ -229,6 +232,18 @@ class Daemon:
             except LedgerError as error:
                 log.warning("ledger.not_cut", reason=str(error))
             await asyncio.sleep(RETENTION_REST_S if finished else RETENTION_PAUSE_S)
+
+    async def _take_inbox_forever(self) -> None:
+        """Seal what others ask the ledger's one writer to keep."""
+        while True:
+            await asyncio.sleep(INBOX_PAUSE_S)
+            if self._queue.troubled:
+                continue
+            try:
+                for remark in await self._ledger.take_inbox():
+                    log.info("ledger.amended", remark=str(remark))
+            except LedgerError as error:
+                log.warning("ledger.inbox_not_taken", reason=str(error))
 
     def _second_begins(self, second: int) -> None:
         self._begun_second = second

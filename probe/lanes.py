@@ -11,9 +11,10 @@ from probe.plan import Closed
 
 @dataclass(slots=True)
 class ControlSecond:
-    """The controls of one second, shared by all targets."""
+    """The controls of one second, shared by all targets; `settled` once it is known which of them are trusted."""
 
     pending: int
+    settled: bool = False
     outcomes: list[ControlOutcome] = field(default_factory=list)
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
@@ -37,7 +38,7 @@ class OpenSecond:
     @property
     def is_over(self) -> bool:
         """Say whether nothing more can come."""
-        return self.all_started and not self.pending and not self.controls.pending
+        return self.all_started and not self.pending and self.controls.settled
 
 
 @dataclass(slots=True)
@@ -98,7 +99,6 @@ class Lane:
         for opened in self.open:
             if isinstance(opened, OpenSecond):
                 opened.all_started = True
-                opened.controls.pending = 0
 
     def overdue_tasks(self, now_us: int) -> set["asyncio.Task[None]"]:
         """List the attempts and controls that should have ended before `now_us` of the monotonic clock.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from probe.core import engine
-from probe.core.model import ControlOutcome, Outcome, Step, Surface, Terms, Ticket
+from probe.core.model import ControlOutcome, Outcome, Remark, Step, Surface, Terms, Ticket
 from probe.core.schedule import Slot
 
 
@@ -89,6 +89,10 @@ class Sink(Protocol):
 
     def offer(self, closed: Sequence[Closed], controls: Sequence[ControlOutcome], checkpoint: bool) -> None:
         """Take what was closed, without waiting."""
+        ...
+
+    def remark(self, remark: Remark) -> None:
+        """Take what the ledger keeps beside the seconds, without waiting."""
         ...
 
     def started(self, slot: Slot, lateness_us: int) -> None:

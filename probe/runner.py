@@ -19,12 +19,14 @@ loop stood still, the host slept, the wall clock was stepped, or the ledger's qu
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from probe.clock import SECOND_US, Clock
+from probe.core import controls as core_controls
 from probe.core import engine
 from probe.core.model import Cause, Connection, ControlOutcome, Fault, Outcome, Phase, Surface, Ticket
 from probe.core.schedule import Slot, phase_us
@@ -56,6 +58,7 @@ class Runner:
         clock: Clock,
         sink: Sink,
         states: Mapping[str, engine.TargetState],
+        control_records: core_controls.Records | None = None,
         on_second: Callable[[int], None] = lambda _second: None,
     ) -> None:
         self._plan = plan
@@ -68,12 +71,13 @@ class Runner:
         self._leaving: dict[str, Lane] = {}
         self._flights: dict[tuple[str, Surface], Flight] = {}
         self._seconds: dict[str, OpenSecond] = {}
-        self._controls: list[ControlSecond] = []
+        self._controls: deque[ControlSecond] = deque()
         self._control_tasks: set[asyncio.Task[None]] = set()
         self._closed: list[Closed] = []
         self._stopping = asyncio.Event()
         self._last_checkpoint_second = 0
-        self._gap_reason = "the daemon was down"
+        self._gap_reason = engine.DAEMON_DOWN
+        self.control_records: core_controls.Records = control_records or {}
         self.expected_second = 0
         self.clock_ahead_us = 0  # how far the wall clock is ahead of the time that seconds are named by
         self.waiting: dict[str, int] = {}  # targets whose record is ahead of the clock, and by how many seconds
@@ -132,6 +136,8 @@ class Runner:
             task.cancel()
         if remaining:
             await asyncio.wait(remaining, timeout=cut_off_s)
+        for controls in self._controls:
+            controls.pending = 0
         for lane in self._all_lanes():
             lane.give_up_waiting()
         await self._close_once(last=True)
@@ -266,7 +272,8 @@ class Runner:
             self._leaving[target] = self._lanes.pop(target)
         self._plan.close(keep=plan)
         self._plan, self._next_plan = plan, None
-        self._gap_reason = "the target was not configured"
+        self._gap_reason = engine.NOT_CONFIGURED
+        self.control_records = {name: kept for name, kept in self.control_records.items() if name in plan.controls}
         self._take_up(plan, second)
 
     def _mark_gap(self, through_second: int, reason: str) -> None:
@@ -309,6 +316,7 @@ class Runner:
     async def _close_once(self, *, last: bool = False) -> None:
         """Close what can close and hand it over. The `last` time a lane that fails does not keep the others from it."""
         self._cut_off_overdue()
+        settled = self._settle_controls()
         # What is closed is kept on the instance, for a stop may cut this short between two lanes.
         for number, lane in enumerate(self._all_lanes(), start=1):
             try:
@@ -324,10 +332,9 @@ class Runner:
             self._known_states[target] = self._leaving.pop(target).state
         self._flights = {key: flight for key, flight in self._flights.items() if key[0] not in left}
         closed, self._closed = self._closed, []
-        controls = self._take_control_outcomes()
-        if closed or controls:
+        if closed or settled:
             # The record of a target that left ends here, perhaps for long, and is read from here when it comes back.
-            self._sink.offer(closed, controls, bool(last or left or self._checkpoint_due(closed)))
+            self._sink.offer(closed, settled, bool(last or left or self._checkpoint_due(closed)))
 
     def _cut_off_overdue(self) -> None:
         now_us = self._clock.monotonic_us()
@@ -337,10 +344,15 @@ class Runner:
         if overdue:
             log.error("attempt.overdue", attempts=len(overdue))
 
-    def _take_control_outcomes(self) -> list[ControlOutcome]:
-        over = [controls for controls in self._controls if not controls.pending]
-        self._controls = [controls for controls in self._controls if controls.pending]
-        return [outcome for controls in over for outcome in controls.outcomes]
+    def _settle_controls(self) -> list[ControlOutcome]:
+        """Decide, second by second in order, whose word counts; give what was decided now."""
+        decided = list[ControlOutcome]()
+        while self._controls and not self._controls[0].pending:
+            second = self._controls.popleft()
+            self.control_records, second.outcomes = core_controls.hear(self.control_records, second.outcomes)
+            second.settled = True
+            decided += second.outcomes
+        return decided
 
     def _checkpoint_due(self, closed: Sequence[Closed]) -> bool:
         last_second = closed[-1].step.second if closed else 0

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from probe.core.engine import TargetState
-from probe.core.model import ControlOutcome, IssueEvent, IssueTurn, Terms
+from probe.core.model import ControlOutcome, IssueEvent, IssueTurn, Remark, Terms
 from probe.core.schedule import Slot
 from probe.ledger import Batch, Commit, LedgerQueue
 from probe.metrics import Metrics
@@ -92,6 +92,11 @@ class Teller:
             entries.append(entry)
         return [*parts, (terms, entries)]
 
+    def remark(self, remark: Remark) -> None:
+        """Pass on to the ledger what is kept beside the seconds; it is told once it is kept."""
+        assert self._queue is not None
+        self._queue.remark(remark)
+
     def started(self, slot: Slot, lateness_us: int) -> None:
         """Count an attempt that starts."""
         self._metrics.attempt_started(slot.target, slot.surface, lateness_us)
@@ -114,6 +119,9 @@ class Teller:
             outcome = self._controls.popleft()
             self._metrics.observe_controls((outcome,))
             self._view.observe_control(outcome)
+        for remark in batch.remarks:
+            self._metrics.observe_remark(remark)
+            self._view.observe_remark(remark)
         self._show_ledger()
 
     def in_trouble(self, reason: str, waiting_records: int) -> None:

@@ -13,6 +13,7 @@ from probe.core.model import (
     IssueEvent,
     IssueTurn,
     Outcome,
+    Remark,
     Step,
     Surface,
     Terms,
@@ -114,6 +115,9 @@ class View:
         """Take in a control's outcome that is in the ledger."""
         if outcome.control in self._controls:
             self._controls[outcome.control] = outcome
+
+    def observe_remark(self, remark: Remark) -> None:
+        """Take in what the ledger keeps beside the seconds."""
 
     def status(self) -> dict[str, Any]:
         """Give the body of `/api/v1/status`; docs/status.md describes each field."""

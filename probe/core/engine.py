@@ -28,6 +28,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, assert_never
 
+from probe.core import suspicion
+from probe.core.controls import witnesses_of
 from probe.core.model import (
     Basis,
     ControlOutcome,
@@ -37,14 +39,20 @@ from probe.core.model import (
     Outcome,
     Step,
     Surface,
+    Suspicion,
     Terms,
     Verdict,
 )
 from probe.core.persistence import CALM, PersistenceState, after_second, after_unobserved
+from probe.core.suspicion import Doubt
 from probe.core.verdict import judge, judge_target
 
-RULES_VERSION = 1  # goes up whenever the same outcomes may lead to another verdict or event
-STATE_VERSION = 1  # goes up whenever the plain form of a state changes
+RULES_VERSION = 2  # goes up whenever the same outcomes may lead to another verdict or event
+STATE_VERSION = 2  # goes up whenever the plain form of a state changes; the ones before can still be read
+
+# Why nobody looked, where that is a reason to forget what was suspected: settings may have changed meanwhile.
+DAEMON_DOWN = "the daemon was down"
+NOT_CONFIGURED = "the target was not configured"
 
 
 class Tally(NamedTuple):
@@ -70,13 +78,18 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """All that the rules remember of one target. `next_second` is the second that closes next."""
+    """All that the rules remember of one target. `next_second` is the second that closes next.
+
+    `settings` names the settings that `doubts` were gathered under (`Terms.settings`).
+    """
 
     target: str
     next_second: int
     persistence: PersistenceState
     tallies: tuple[tuple[Surface, Tally], ...]
     whole: Tally
+    settings: str = ""
+    doubts: tuple[tuple[Surface, Doubt], ...] = ()
 
     @property
     def open_issue(self) -> IssueEvent | None:
@@ -111,12 +124,12 @@ def advance(
     assert second == state.next_second
     seen = tuple(sorted(outcomes, key=_place))
     _check_outcomes(seen, state.target, terms, second)
-    worked = _control_worked(controls, second)
-    judgements = tuple(
-        [judge(surface, [o for o in seen if o.surface == surface], worked) for surface in terms.surfaces]
-    )
+    witnesses = _witnesses(controls, second)
+    parts = [(surface, [o for o in seen if o.surface == surface]) for surface in terms.surfaces]
+    judgements = tuple([judge(surface, outcomes, witnesses) for surface, outcomes in parts])
     verdict, basis = judge_target(judgements)
     persistence, events = after_second(state.persistence, terms.persistence, state.target, second, verdict)
+    doubts, suspicions = _doubts_after(state, terms.settings, second, judgements, parts)
     step = Step(
         target=state.target,
         second=second,
@@ -126,8 +139,9 @@ def advance(
         judgements=judgements,
         outcomes=seen,
         events=events,
+        suspicions=suspicions,
     )
-    return _after(state, step, persistence), step
+    return _after(state, step, persistence, terms.settings, doubts), step
 
 
 def skip(state: TargetState, terms: Terms, through_second: int, reason: str) -> tuple[TargetState, Step]:
@@ -141,10 +155,12 @@ def skip(state: TargetState, terms: Terms, through_second: int, reason: str) -> 
         seconds=seconds,
         verdict=Verdict.UNOBSERVED,
         basis=Basis.NONE,
-        judgements=tuple(judge(surface, (), control_worked=False) for surface in terms.surfaces),
+        judgements=tuple(judge(surface, (), ()) for surface in terms.surfaces),
         reason=reason,
     )
-    return _after(state, step, after_unobserved(state.persistence, terms.persistence, seconds)), step
+    persistence = after_unobserved(state.persistence, terms.persistence, seconds)
+    doubts = () if reason in {DAEMON_DOWN, NOT_CONFIGURED} else state.doubts
+    return _after(state, step, persistence, state.settings, doubts), step
 
 
 def to_plain(state: TargetState) -> dict[str, Any]:
@@ -161,6 +177,8 @@ def to_plain(state: TargetState) -> dict[str, Any]:
         "run_since_second": remembered.run_since_second,
         "tallies": [[str(surface), tally._asdict()] for surface, tally in state.tallies],
         "whole": state.whole._asdict(),
+        "settings": state.settings,
+        "doubts": [[str(surface), {**doubt._asdict(), "codes": list(doubt.codes)}] for surface, doubt in state.doubts],
     }
 
 
@@ -170,8 +188,10 @@ def from_plain(plain: Mapping[str, Any]) -> TargetState:
     Raises:
         ValueError: If it was written by another version, or is not a checkpoint.
     """
-    if plain.get("version") != STATE_VERSION:
+    if plain.get("version") not in {1, STATE_VERSION}:
         raise ValueError(f"checkpoint has version {plain.get('version')!r}, expected {STATE_VERSION}")
+    # The first version knew nothing of doubts.
+    of_doubts: Mapping[str, Any] = {"settings": "", "doubts": ()} if plain["version"] == 1 else plain
     try:
         return TargetState(
             target=plain["target"],
@@ -184,6 +204,8 @@ def from_plain(plain: Mapping[str, Any]) -> TargetState:
             ),
             tallies=tuple((Surface(surface), _tally_from_plain(tally)) for surface, tally in plain["tallies"]),
             whole=_tally_from_plain(plain["whole"]),
+            settings=of_doubts["settings"],
+            doubts=tuple((Surface(surface), _doubt_from_plain(doubt)) for surface, doubt in of_doubts["doubts"]),
         )
     except (KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"checkpoint cannot be read: {error!r}") from error
@@ -205,15 +227,39 @@ def _check_outcomes(seen: Sequence[Outcome], target: str, terms: Terms, second: 
         before = place
 
 
-def _control_worked(controls: Iterable[ControlOutcome], second: int) -> bool:
-    worked = False
-    for control in controls:
-        assert control.second == second
-        worked |= control.worked
-    return worked
+def _witnesses(controls: Iterable[ControlOutcome], second: int) -> tuple[ControlOutcome, ...]:
+    heard = tuple(controls)
+    assert all(control.second == second for control in heard)
+    return witnesses_of(heard)
 
 
-def _after(state: TargetState, step: Step, persistence: PersistenceState) -> TargetState:
+def _doubts_after(
+    state: TargetState,
+    settings: str,
+    second: int,
+    judgements: Sequence[Judgement],
+    parts: Sequence[tuple[Surface, list[Outcome]]],
+) -> tuple[tuple[tuple[Surface, Doubt], ...], tuple[Suspicion, ...]]:
+    """Go on with what is suspected of each surface; other settings begin it anew."""
+    known = dict(state.doubts) if settings == state.settings else {}
+    doubts, told = [], []
+    for judged, (surface, outcomes) in zip(judgements, parts, strict=True):
+        doubt, suspected = suspicion.after_second(
+            known.get(surface, Doubt()), state.target, surface, second, judged.verdict, outcomes
+        )
+        doubts.append((surface, doubt))
+        if suspected is not None:
+            told.append(suspected)
+    return tuple(doubts), tuple(told)
+
+
+def _after(
+    state: TargetState,
+    step: Step,
+    persistence: PersistenceState,
+    settings: str,
+    doubts: tuple[tuple[Surface, Doubt], ...],
+) -> TargetState:
     """Count a Step and move on to the second after it."""
     judged = {judgement.surface: judgement for judgement in step.judgements}
     known = [(surface, _counted_judgement(tally, judged.pop(surface, None), step)) for surface, tally in state.tallies]
@@ -224,6 +270,8 @@ def _after(state: TargetState, step: Step, persistence: PersistenceState) -> Tar
         persistence=persistence,
         tallies=(*known, *new),
         whole=_counted(state.whole, step.verdict, step.basis, step.seconds),
+        settings=settings,
+        doubts=doubts,
     )
 
 
@@ -258,3 +306,8 @@ def _issue_from_plain(plain: Mapping[str, Any] | None) -> IssueEvent | None:
 def _tally_from_plain(plain: Mapping[str, int]) -> Tally:
     assert plain.keys() == set(Tally._fields)
     return Tally(**plain)
+
+
+def _doubt_from_plain(plain: Mapping[str, Any]) -> Doubt:
+    assert plain.keys() == set(Doubt._fields)
+    return Doubt(**{**plain, "codes": tuple(plain["codes"])})

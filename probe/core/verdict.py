@@ -8,7 +8,7 @@ which outcomes come in cannot matter.
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from probe.core.model import Basis, Cause, Fault, Judgement, Outcome, Surface, Verdict
+from probe.core.model import Basis, Cause, ControlOutcome, Fault, Judgement, Outcome, Surface, Verdict
 
 # What the contract names.
 LITERAL_FAULTS = frozenset({Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR})
@@ -16,12 +16,17 @@ LITERAL_FAULTS = frozenset({Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR})
 CORROBORATED_FAULTS = LITERAL_FAULTS | {Fault.NETWORK}
 # Outcomes that record an attempt which was never made.
 NOT_MADE_CAUSES = frozenset({Cause.CAPPED})
+# Stands in the evidence of every verdict that rests on it, so that a third party need not look for it elsewhere.
+CORROBORATION = (
+    "every attempt failed by a fault of the server or of the network, "
+    "and at least one trusted control of the same second worked"
+)
 
 
-def judge(surface: Surface, outcomes: Iterable[Outcome], control_worked: bool) -> Judgement:
+def judge(surface: Surface, outcomes: Iterable[Outcome], witnesses: tuple[ControlOutcome, ...]) -> Judgement:
     """Judge one surface for one second.
 
-    `control_worked` says that at least one control of the same second worked.
+    `witnesses` are the trusted controls of the same second that worked (`controls.witnesses_of`).
 
     The contract speaks of attempts that were made, so an outcome that records an attempt *not* made (over our own cap)
     is none: it is not counted, and beside real failures it neither hides nor makes an unavailable second. Where there
@@ -42,8 +47,9 @@ def judge(surface: Surface, outcomes: Iterable[Outcome], control_worked: bool) -
         attempts += 1
         accepted += outcome.fault == Fault.NONE
         faults.add(outcome.fault)
-    verdict, basis = _verdict_of_faults(faults, control_worked) if recorded else (Verdict.UNOBSERVED, Basis.NONE)
-    return _judgement(surface, verdict, basis, attempts, accepted)
+    verdict, basis = _verdict_of_faults(faults, bool(witnesses)) if recorded else (Verdict.UNOBSERVED, Basis.NONE)
+    evidence = witnesses if basis is Basis.CORROBORATED else ()
+    return _judgement(surface, verdict, basis, attempts, accepted, evidence)
 
 
 def judge_target(judgements: Sequence[Judgement]) -> tuple[Verdict, Basis]:
@@ -63,8 +69,17 @@ def judge_target(judgements: Sequence[Judgement]) -> tuple[Verdict, Basis]:
 
 # Most seconds are judged alike, and a judgement never changes: those of a usual day are made once and shared.
 @lru_cache(maxsize=1024)
-def _judgement(surface: Surface, verdict: Verdict, basis: Basis, attempts: int, accepted: int) -> Judgement:
-    return Judgement(surface=surface, verdict=verdict, basis=basis, attempts=attempts, accepted=accepted)
+def _judgement(
+    surface: Surface,
+    verdict: Verdict,
+    basis: Basis,
+    attempts: int,
+    accepted: int,
+    evidence: tuple[ControlOutcome, ...],
+) -> Judgement:
+    return Judgement(
+        surface=surface, verdict=verdict, basis=basis, attempts=attempts, accepted=accepted, evidence=evidence
+    )
 
 
 def _verdict_of_faults(faults: set[Fault], control_worked: bool) -> tuple[Verdict, Basis]:

@@ -14,12 +14,15 @@ from probe.ledger.export import (
     write_csv,
     write_jsonl,
 )
+from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit
 from probe.ledger.recover import Recovery
+from probe.ledger.remarks import evidence_text, remarks_of
 from probe.ledger.replay import Difference, what_if
 from probe.ledger.retention import CutReport
 from probe.ledger.store import Head
+from probe.ledger.tables import RemarkKind
 from probe.ledger.verify import Anchor, Report, verify
 from probe.ledger.writer import Ledger
 
@@ -41,8 +44,12 @@ __all__ = [
     "LedgerTooNew",
     "LedgerUnwritable",
     "Recovery",
+    "RemarkKind",
     "Report",
+    "evidence_text",
     "export_rows",
+    "propose",
+    "remarks_of",
     "verify",
     "what_if",
     "write_csv",

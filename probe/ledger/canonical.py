@@ -10,13 +10,16 @@ The seal of a part is SHA-256 over the part's name, a line feed, and the SHA-256
 the first four bytes of each record's digest, its mark. The digest proves the part, the marks tell which record differs.
 A part without records has an empty seal.
 
+The last column of `control` and of `verdict` came later; where it is NULL it is left out of the record's encoding.
+
 The digest of a batch is SHA-256 over the canonical encoding of its header: a constant, then every column of `batch`
-but the digest itself, the seals in hexadecimal. `previous` is among them: that is the chain.
+but the digest itself, the seals in hexadecimal. `previous` is among them: that is the chain. A batch from before there
+were remarks has no seal of them (NULL): its header is without it, and begins with the constant of format 1.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,7 +27,7 @@ from probe.core.engine import RULES_VERSION
 from probe.core.model import Persistence, Surface, Terms
 
 GENESIS = "0" * 64
-BATCH_FORMAT = "sev1probe batch 1"
+BATCH_FORMATS = ("sev1probe batch 1", "sev1probe batch 2")  # without and with a seal of remarks
 MARK_BYTES = 4
 DIGEST_BYTES = 32
 RULES_ID_LENGTH = 16
@@ -91,10 +94,12 @@ def marks_of_seal(sealed: bytes) -> list[bytes]:
     return [sealed[at : at + MARK_BYTES] for at in range(DIGEST_BYTES, len(sealed), MARK_BYTES)]
 
 
-def batch_digest(header: Iterable[str | int | bytes]) -> str:
-    """Digest a batch, given the columns of its header before `digest`, in order."""
+def batch_digest(header: Sequence[str | int | bytes | None]) -> str:
+    """Digest a batch, given the columns of its header but `digest`, in order."""
     fields = [field.hex() if isinstance(field, bytes) else field for field in header]
-    return hashlib.sha256(_lines.encode([BATCH_FORMAT, *fields]).encode("ascii")).hexdigest()
+    has_remarks = fields[-1] is not None
+    encoded = _lines.encode([BATCH_FORMATS[has_remarks], *(fields if has_remarks else fields[:-1])])
+    return hashlib.sha256(encoded.encode("ascii")).hexdigest()
 
 
 def canonical_json(value: Mapping[str, Any]) -> str:
@@ -126,6 +131,7 @@ def parse_rules(body: str) -> tuple[int, Terms]:
             persistence=Persistence(**terms["persistence"]),
             objective_ppm=terms["objective_ppm"],
             surfaces=tuple(Surface(surface) for surface in terms["surfaces"]),
+            settings=terms.get("settings", ""),
         )
     except (KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"rules cannot be read: {error!r}") from error

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, inspect, text
 from probe.ledger.errors import LedgerError, LedgerTooNew
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-SCHEMA = "0001"
-KNOWN_SCHEMAS = frozenset({"0001"})
+SCHEMA = "0002"
+KNOWN_SCHEMAS = frozenset({"0001", "0002"})
 
 
 def stored_schema(connection: Connection) -> str | None:

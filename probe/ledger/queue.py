@@ -16,6 +16,7 @@ from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
+from probe.core.model import Remark
 from probe.ledger.errors import LedgerUnwritable
 from probe.ledger.records import Batch, Commit
 
@@ -104,6 +105,10 @@ class LedgerQueue:
         self._emptied.clear()
         self._offered.set()
 
+    def remark(self, remark: Remark) -> None:
+        """Take what is kept beside the seconds; never wait."""
+        self.offer(Batch(remarks=(remark,)))
+
     async def drain(self, timeout_s: float) -> int:
         """Hurry, wait until all is kept or the time is over, and return how many records are still not kept."""
         self._draining.set()
@@ -161,6 +166,7 @@ class LedgerQueue:
             steps=tuple([step for batch in taken for step in batch.steps]),
             controls=tuple([control for batch in taken for control in batch.controls]),
             states=tuple([state for batch in taken for state in batch.states]),
+            remarks=tuple([remark for batch in taken for remark in batch.remarks]),
             terms=terms,
         )
 

@@ -139,7 +139,11 @@ def steps_in(
 def _judged_in(connection: Connection, window: tuple[int, int], target: str | None) -> Sequence[Any]:
     """Read of a window's attempts what a verdict asks, in the same order as `attempts_in`."""
     table = tables.attempt
-    query = select(*table.c["batch", "position", "target", "surface", "second", "ordinal", "fault", "cause"])
+    query = select(
+        *table.c[
+            "batch", "position", "target", "surface", "second", "ordinal", "fault", "cause", "code", "enhanced_code"
+        ]
+    )
     order = table.c["second", "target", "surface", "ordinal"]
     return connection.execute(query.where(*in_window(table, window, target)).order_by(*order)).all()
 
@@ -150,15 +154,25 @@ def _seen_in(connection: Connection, window: tuple[int, int], target: str | None
     for place, rows in groupby(attempts, key=_PLACE):
         found.attempts[place] = list(rows)
     controls = tables.control
-    query = select(controls).where(*in_window(controls, window, None))
-    query = query.order_by(controls.c.second, controls.c.batch, controls.c.position)
-    for second, rows in groupby(connection.execute(query), key=lambda row: row.second):
+    for second, rows in _controls_by_second(connection, *in_window(controls, window, None)):
         found.controls[second] = _controls_of(rows)
     events = tables.event
     query = select(events).where(*in_window(events, window, target)).order_by(events.c.batch, events.c.position)
     for row in connection.execute(query):
         found.events.setdefault((row.second, row.target), []).append(row)
     return found
+
+
+def controls_since(connection: Connection, second: int) -> Iterator[tuple[int, tuple[ControlOutcome, ...]]]:
+    """Read the controls of each second from one on, each control once."""
+    for found, rows in _controls_by_second(connection, tables.control.c.second >= second):
+        yield found, _controls_of(rows).outcomes
+
+
+def _controls_by_second(connection: Connection, *where: ColumnElement[bool]) -> Iterator[tuple[int, Iterator[Any]]]:
+    columns = tables.control.c
+    query = select(tables.control).where(*where).order_by(columns.second, columns.batch, columns.position)
+    return groupby(connection.execute(query), key=lambda row: int(row.second))
 
 
 def _controls_of(rows: Iterable[Any]) -> _Controls:

@@ -5,7 +5,7 @@ Rows are plain tuples in the order of the tables' columns without the place (`ba
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -21,12 +21,14 @@ from probe.core.model import (
     Judgement,
     Outcome,
     Phase,
+    Remark,
     Step,
     Surface,
     Terms,
     Verdict,
 )
 from probe.ledger.canonical import Row, canonical_json
+from probe.ledger.remarks import evidence_of_text, evidence_text
 
 Rows = list[tuple[str | int | None, ...]]
 W = TypeVar("W", bound=StrEnum)
@@ -43,16 +45,17 @@ _CONNECTIONS, _VERDICTS, _BASES, _TURNS = _words(Connection), _words(Verdict), _
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one transaction keeps.
+    """What one transaction keeps. `remarks` are what is kept beside the seconds.
 
     `terms` are those that the steps were judged by, of all configured targets. `states` are checkpoints; each must be
     the state after the last step of its target in this batch or an earlier one.
     """
 
-    steps: tuple[Step, ...]
-    controls: tuple[ControlOutcome, ...]
-    terms: Mapping[str, Terms]
+    steps: tuple[Step, ...] = ()
+    controls: tuple[ControlOutcome, ...] = ()
+    terms: Mapping[str, Terms] = field(default_factory=dict)
     states: tuple[TargetState, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def records(self) -> int:
@@ -61,6 +64,7 @@ class Batch:
             sum([len(step.outcomes) + len(step.judgements) + len(step.events) for step in self.steps])
             + len(self.controls)
             + len(self.states)
+            + len(self.remarks)
         )
 
 
@@ -80,7 +84,10 @@ def attempt_rows(steps: Sequence[Step], vantage: str) -> Rows:
 
 def control_rows(controls: Sequence[ControlOutcome]) -> Rows:
     """Make the rows of control outcomes."""
-    return [(c.control, c.second, c.started_us, c.duration_us, int(c.worked), str(c.cause)) for c in controls]
+    return [
+        (c.control, c.second, c.started_us, c.duration_us, int(c.worked), str(c.cause), None if c.trusted else 0)
+        for c in controls
+    ]
 
 
 def verdict_rows(steps: Sequence[Step], rules: Mapping[str, str]) -> Rows:
@@ -100,6 +107,7 @@ def verdict_rows(steps: Sequence[Step], rules: Mapping[str, str]) -> Rows:
                 judged.accepted,
                 _clean(step.reason),
                 identity,
+                evidence_text(judged.evidence),
             )
             for judged in step.judgements
         ]
@@ -152,12 +160,12 @@ def outcome_of_row(row: Row, vantage: str) -> Outcome:
 
 
 def judged_of_row(row: Row) -> Outcome:
-    """Read of an attempt only what a verdict asks: its place, its fault and its cause.
+    """Read of an attempt only what the rules ask: its place, its fault and cause, and its codes.
 
     Raises:
         ValueError: If a word in it is none of this program's.
     """
-    target, surface, second, ordinal, fault, cause = row
+    target, surface, second, ordinal, fault, cause, code, enhanced_code = row
     return Outcome(
         target=str(target),
         surface=_word(_SURFACES, surface),
@@ -168,12 +176,14 @@ def judged_of_row(row: Row) -> Outcome:
         fault=_word(_FAULTS, fault),
         cause=_word(_CAUSES, cause),
         phase=Phase.START,
+        code=_integer(code),
+        enhanced_code=str(enhanced_code),
     )
 
 
 def control_of_row(row: Row) -> ControlOutcome:
     """Read a control outcome back."""
-    control, second, started_us, duration_us, worked, cause = row
+    control, second, started_us, duration_us, worked, cause, trusted = row
     return ControlOutcome(
         control=str(control),
         second=_integer(second),
@@ -181,18 +191,20 @@ def control_of_row(row: Row) -> ControlOutcome:
         duration_us=_integer(duration_us),
         worked=bool(worked),
         cause=_word(_CAUSES, cause),
+        trusted=trusted is None or bool(trusted),
     )
 
 
 def judgement_of_row(row: Row) -> Judgement:
     """Read the judgement in a verdict row back."""
-    _target, surface, _second, _seconds, verdict, basis, attempts, accepted, *_ = row
+    _target, surface, second, _seconds, verdict, basis, attempts, accepted, _reason, _rules, evidence = row
     return Judgement(
         surface=_word(_SURFACES, surface),
         verdict=_word(_VERDICTS, verdict),
         basis=_word(_BASES, basis),
         attempts=_integer(attempts),
         accepted=_integer(accepted),
+        evidence=evidence_of_text(evidence, _integer(second)),
     )
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from probe.core.controls import Records, hear
 from probe.core.engine import TargetState
 from probe.core.model import Terms
 from probe.ledger import tables
 from probe.ledger.connect import parse_address, reading_engine
 from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.read import WINDOW_OF_ONE_S, StoredStep, judged_steps, span, steps_in
+from probe.ledger.read import WINDOW_OF_ONE_S, StoredStep, controls_since, judged_steps, span, steps_in
 from probe.ledger.records import state_of_body
 from probe.ledger.replay import Difference, fold, stored_rules
 from probe.ledger.store import Head, stored_head
@@ -30,6 +31,8 @@ DIFFERENCES_MAX = 1_000
 # At a start the targets whose checkpoints are no further behind the record's end are read together; each other one was
 # away, and is read on its own.
 TOGETHER_S = 7_200
+# Of the controls' record as much is read as makes up their whole memory where most seconds count.
+TRUST_READ_S = 1_200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +40,13 @@ class Recovery:
     """Where the ledger stands.
 
     `states` has the targets that the ledger knows: the next second of each is `next_second`; a target that is not in it
-    begins anew. `differences` are where stored verdicts are not what the rules say; `problems` are where the chain's
-    tail does not hold, and checkpoints that cannot be read.
+    begins anew. `control_records` are made of the last TRUST_READ_S of the record. `differences` are where stored
+    verdicts are not what the rules say; `problems` are where the chain's tail does not hold, and checkpoints that
+    cannot be read.
     """
 
     states: Mapping[str, TargetState]
+    control_records: Records
     differences: tuple[Difference, ...]
     problems: tuple[str, ...]
     steps: int
@@ -89,11 +94,20 @@ def recover(connection: Connection, terms: Mapping[str, Terms], *, check_chain: 
         replayed += 1
     return Recovery(
         states=states,
+        control_records=_control_records(connection, head.last_second),
         differences=tuple(differences),
         problems=tuple(problems),
         steps=replayed,
         head=head,
     )
+
+
+def _control_records(connection: Connection, last_second: int) -> Records:
+    """Hear the controls of the newest part of the record again."""
+    found: Records = {}
+    for _, outcomes in controls_since(connection, last_second - TRUST_READ_S):
+        found, _ = hear(found, outcomes)
+    return found
 
 
 def _checkpoints(

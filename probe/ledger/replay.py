@@ -169,7 +169,9 @@ def _judged(judged: Judgement | None) -> str:
     if judged is None:
         return "no verdict"
     basis = f" ({judged.basis})" if judged.basis != "none" else ""
-    return f"{judged.verdict}{basis}, {judged.accepted} of {judged.attempts} accepted"
+    controls = ", ".join([outcome.control for outcome in judged.evidence])
+    witnessed = f", by the word of {controls}" if controls else ""
+    return f"{judged.verdict}{basis}, {judged.accepted} of {judged.attempts} accepted{witnessed}"
 
 
 def _events(events: Sequence[IssueEvent]) -> str:

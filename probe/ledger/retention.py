@@ -36,6 +36,7 @@ _TABLES = {
         tables.state,
         tables.verdict,
         tables.event,
+        tables.remark,
         tables.cut,
         tables.batch,
     ),

@@ -25,18 +25,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from probe import clock
-from probe.core.model import Terms
-from probe.ledger import records, tables
+from probe.core.model import Remark, Terms
+from probe.ledger import records, remarks, tables
 from probe.ledger.canonical import GENESIS, batch_digest, rules_body, rules_id, seal
 from probe.ledger.connect import Address, file_identity, is_same_file, parse_address, reading_engine, writing_engine
 from probe.ledger.errors import LedgerRefused, LedgerUnwritable, sentence
 from probe.ledger.lock import WriterLock
 from probe.ledger.migrate import refuse_foreign, upgrade
 from probe.ledger.records import Batch, Commit, Rows
+
+INBOX_TAKEN_MAX = 100  # at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,8 @@ class Store:
                     tried = self._tried = self._prepare(batch)
                 self._write(connection, tried)
         self._settle_tried()
-        self.known_targets = tuple(batch.terms)
+        if batch.terms:
+            self.known_targets = tuple(batch.terms)
         return Commit(duration_us=clock.monotonic_us() - begun_us, seq=self.head.seq, digest=self.head.digest)
 
     @contextmanager
@@ -143,7 +146,8 @@ class Store:
                 yield connection
 
     def _write(self, connection: Connection, prepared: Prepared) -> None:
-        connection.exec_driver_sql(self._inserts["batch"], (*prepared.header, prepared.digest))
+        *before, remark_seal = prepared.header
+        connection.exec_driver_sql(self._inserts["batch"], (*before, prepared.digest, remark_seal))
         seq = prepared.header[0]
         for name, rows in prepared.rows.items():
             if rows:
@@ -158,6 +162,25 @@ class Store:
     def cut_is_kept(self) -> None:
         """Move the head on to a note of retention that is kept now."""
         self._settle_tried()
+
+    def take_inbox(self) -> tuple[Remark, ...]:
+        """Seal what others asked to be kept, in a batch of its own, and give it.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept; call it again.
+        """
+        with self.transaction() as connection:
+            found = connection.execute(select(tables.inbox).order_by(tables.inbox.c.id).limit(INBOX_TAKEN_MAX)).all()
+            taken = {row.id: value for row in found if (value := _proposed(row.kind, row.body)) is not None}
+            if taken:
+                rows = {"remark": remarks.remark_rows(taken.values())}
+                seconds = (self.head.last_second, self.head.last_second)
+                self._tried = self._prepare_rows(None, rows, seconds, {})
+                self._write(connection, self._tried)
+                gone = tables.inbox.c.id.in_(list(taken))
+                connection.execute(delete(tables.inbox).where(gone))
+        self._settle_tried()
+        return tuple(taken.values())
 
     def _settle_tried(self) -> None:
         """Remember that what was tried last is kept, if it is not remembered already."""
@@ -258,6 +281,7 @@ class Store:
             "event": records.event_rows(steps),
             "rules": new_rules,
             "state": records.state_rows(batch.states),
+            "remark": remarks.remark_rows([*batch.remarks, *[s for step in steps for s in step.suspicions]]),
         }
         return self._prepare_rows(batch, rows, _seconds_of(batch, self.head.last_second), rules)
 
@@ -274,7 +298,7 @@ class Store:
             self.vantage,
             *seconds,
             self.head.digest,
-            *[seal(part.name, rows.get(part.name, ())) for part in tables.PARTS],
+            *[seal(part.name, part.sealed(rows.get(part.name, ()))) for part in tables.PARTS],
         )
         return Prepared(
             batch=batch,
@@ -304,6 +328,15 @@ class Store:
         compiled = insert(table).compile(dialect=self.engine.dialect, column_keys=columns)
         assert getattr(compiled, "positiontup", None) == columns
         return str(compiled)
+
+
+def _proposed(kind: str, body: str) -> Remark | None:
+    """Read a proposal; None if it is nothing that this program writes, and then it is left lying."""
+    try:
+        found: Remark = remarks.remark_of_body(kind, body)
+    except ValueError:
+        return None
+    return found
 
 
 def stored_head(connection: Connection) -> Head:

@@ -28,6 +28,8 @@ from sqlalchemy import (
     text,
 )
 
+from probe.ledger.canonical import Row
+
 metadata = MetaData()
 
 batch = Table(
@@ -47,6 +49,7 @@ batch = Table(
     Column("state_seal", LargeBinary, nullable=False),
     Column("cut_seal", LargeBinary, nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("remark_seal", LargeBinary, nullable=True),  # NULL: written before there were remarks
 )
 
 
@@ -93,6 +96,7 @@ control = Table(
     Column("duration_us", BigInteger, nullable=False),
     Column("worked", SmallInteger, nullable=False),
     Column("cause", String, nullable=False),
+    Column("trusted", SmallInteger, nullable=True),  # NULL: trusted; 0: it failed too often before
     # Not unique: the same outcome may come with the batches of several targets.
     Index("control_by_second", "second"),
     sqlite_with_rowid=False,
@@ -112,6 +116,7 @@ verdict = Table(
     Column("accepted", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("rules", String(16), nullable=False),
+    Column("evidence", Text, nullable=True),  # JSON: what a corroborated verdict rests on; NULL for every other
     Index("verdict_by_second", "second", "target", "surface", unique=True),
     Index(
         "verdict_runs",
@@ -158,6 +163,26 @@ state = Table(
     Index("state_by_target", "target", "batch", "position"),
 )
 
+remark = Table(
+    "remark",
+    metadata,
+    *_place(),
+    Column("kind", String, nullable=False),  # of RemarkKind
+    Column("target", String, nullable=False),  # "" where it is about none, or all
+    Column("second", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),  # canonical JSON of the value
+    Index("remark_by_second", "kind", "second"),
+)
+
+# What somebody else asks the one writer to keep. It is sealed as a remark, and then gone from here.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 cut = Table(
     "cut",
     metadata,
@@ -167,6 +192,16 @@ cut = Table(
     Column("through_second", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),  # of that batch
 )
+
+
+class RemarkKind(StrEnum):
+    """What is kept beside the seconds."""
+
+    CLOCK = "clock"
+    CONDITION = "condition"
+    SUSPICION = "suspicion"
+    AMENDMENT = "amendment"
+    STATEMENT = "statement"
 
 
 class Kind(StrEnum):
@@ -179,11 +214,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One of the kinds of record that a batch holds and seals. `named_by` are the columns that name a record."""
+    """One of the kinds of record that a batch holds and seals. `named_by` are the columns that name a record.
+
+    A part that `has_tail` got its last column later: where that is NULL it has no place in a record's encoding, so that
+    records from before keep theirs.
+    """
 
     table: Table
     kinds: tuple[Kind, ...]
     named_by: tuple[str, ...]
+    has_tail: bool = False
 
     @property
     def name(self) -> str:
@@ -195,6 +235,12 @@ class Part:
         """List the columns that are sealed: all but the place, which the chain knows."""
         return tuple(column.name for column in self.table.columns)[2:]
 
+    def sealed(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Give rows as they are encoded: without an empty tail."""
+        if not self.has_tail:
+            return rows
+        return [row[:-1] if row[-1] is None else row for row in rows]
+
 
 # In the order of the seals.
 PARTS = (
@@ -203,10 +249,11 @@ PARTS = (
         kinds=(Kind.ATTEMPTS, Kind.VERDICTS),
         named_by=("target", "surface", "second", "ordinal"),
     ),
-    Part(table=control, kinds=(Kind.ATTEMPTS, Kind.VERDICTS), named_by=("control", "second")),
-    Part(table=verdict, kinds=(Kind.VERDICTS,), named_by=("target", "surface", "second")),
+    Part(table=control, kinds=(Kind.ATTEMPTS, Kind.VERDICTS), named_by=("control", "second"), has_tail=True),
+    Part(table=verdict, kinds=(Kind.VERDICTS,), named_by=("target", "surface", "second"), has_tail=True),
     Part(table=event, kinds=(Kind.VERDICTS,), named_by=("target", "turn", "second")),
     Part(table=rules, kinds=(), named_by=("target", "id")),
     Part(table=state, kinds=(Kind.STATES, Kind.VERDICTS), named_by=("target", "next_second")),
     Part(table=cut, kinds=(Kind.VERDICTS,), named_by=("kind", "through")),
+    Part(table=remark, kinds=(Kind.VERDICTS,), named_by=("kind", "target", "second")),
 )

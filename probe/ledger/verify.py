@@ -194,7 +194,7 @@ class _Walk:
         self._records += len(found)
         if not found and not sealed:
             return
-        digests = record_digests([fields for _, fields in found])
+        digests = record_digests(part.sealed([fields for _, fields in found]))
         if seal_of_digests(part.name, digests) == sealed and _in_place(found):
             return
         self._problem(_first_difference(part, seq, marks_of_seal(sealed), found, digests))
@@ -204,7 +204,7 @@ class _Walk:
         found = self._streams[part.name].of(seq)
         self._records += len(found)
         marks = marks_of_seal(sealed)
-        digests = record_digests([fields for _, fields in found])
+        digests = record_digests(part.sealed([fields for _, fields in found]))
         for (position, fields), digest in zip(found, digests, strict=True):
             name = _describe(part, fields, position, seq)
             if position >= len(marks):

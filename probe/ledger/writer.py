@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from probe import clock
-from probe.core.model import Terms
+from probe.core.model import Remark, Terms
 from probe.ledger import recover as recovery
 from probe.ledger import retention
 from probe.ledger.records import Batch, Commit
@@ -100,6 +100,14 @@ class Ledger:
             return retention.cut(self._store, needed, now_second, attempts_kept_s, verdicts_kept_s, rows_max)
 
         return await self._worker.run(run)
+
+    async def take_inbox(self) -> tuple[Remark, ...]:
+        """Seal what others asked to be kept (`propose`), and give it; call it every second or two.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept; it is taken the next time.
+        """
+        return await self._worker.run(self._store.take_inbox)
 
     async def close(self) -> None:
         """Let go of the database and end the thread; give up on a disk that hangs."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from probe.core.engine import TargetState
-from probe.core.model import Cause, ControlOutcome, Step, Surface
+from probe.core.model import Cause, ControlOutcome, Remark, Step, Surface
 from probe.metrics import catalogue
 from probe.metrics.books import Families, TargetBook
 from probe.metrics.exposition import CONTENT_TYPES, Exposition
@@ -107,6 +107,9 @@ class Metrics:
         for outcome in outcomes:
             if outcome.control in self._controls:
                 self._control(outcome.control, worked=outcome.worked, cause=outcome.cause).value += 1
+
+    def observe_remark(self, remark: Remark) -> None:
+        """Show what the ledger keeps beside the seconds."""
 
     def _control(self, control: str, *, worked: bool, cause: Cause) -> Scalar:
         return self._families.scalar(catalogue.CONTROL_ATTEMPTS).cell(control, "true" if worked else "false", cause)

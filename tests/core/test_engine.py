@@ -37,6 +37,7 @@ from probe.core.model import (
     Verdict,
 )
 from probe.core.persistence import issue_name
+from probe.core.suspicion import Doubt
 
 FIRST_SECOND = 1_795_379_401
 CAUSES = {
@@ -474,19 +475,22 @@ def test_a_checkpoint_is_plain_and_says_its_version() -> None:
         "run_since_second": 0,
         "tallies": [["api", tally], ["smtp", tally]],
         "whole": tally,
+        "settings": "",
+        "doubts": [[surface, {**Doubt()._asdict(), "codes": []}] for surface in ("api", "smtp")],
     }
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"version": 99}, "checkpoint has version 99, expected 1"),
+        ({"version": 99}, "checkpoint has version 99, expected 2"),
         ({"version": None}, "checkpoint has version None"),
         ({"window": "no"}, "invalid literal"),
         ({"window": "-7"}, "checkpoint cannot be read"),
         ({"run_seconds": 5}, "checkpoint cannot be read"),
         ({"tallies": [["fax", {}]]}, "fax"),
         ({"tallies": 5}, "checkpoint cannot be read"),
+        ({"doubts": [["api", {}]]}, "checkpoint cannot be read"),
         ({"whole": {}}, "checkpoint cannot be read"),
         ({"open_issue": {"turn": "opened"}}, "checkpoint cannot be read"),
     ],

@@ -4,7 +4,7 @@ from itertools import combinations, permutations, product
 
 import pytest
 
-from probe.core.model import Basis, Cause, Fault, Judgement, Outcome, Phase, Surface, Verdict
+from probe.core.model import Basis, Cause, ControlOutcome, Fault, Judgement, Outcome, Phase, Surface, Verdict
 from probe.core.verdict import judge, judge_target
 
 CAUSE_OF_FAULT = {
@@ -21,6 +21,9 @@ AVAILABLE = (Verdict.AVAILABLE, Basis.NONE)
 LITERAL = (Verdict.UNAVAILABLE, Basis.LITERAL)
 CORROBORATED = (Verdict.UNAVAILABLE, Basis.CORROBORATED)
 INCONCLUSIVE = (Verdict.INCONCLUSIVE, Basis.NONE)
+WITNESSES = (
+    ControlOutcome(control="gw", second=1_000, started_us=1, duration_us=1, worked=True, cause=Cause.ACCEPTED),
+)
 
 
 def outcome(fault: Fault, cause: Cause | None = None, ordinal: int = 0, surface: Surface = Surface.API) -> Outcome:
@@ -76,8 +79,9 @@ def test_a_surface_is_judged_by_the_faults_of_all_its_attempts(
     control_worked: bool,
 ) -> None:
     """The verdict is the table's, and the counts are those of the attempts."""
-    judged = judge(Surface.API, [outcome(fault) for fault in faults], control_worked)
+    judged = judge(Surface.API, [outcome(fault) for fault in faults], WITNESSES if control_worked else ())
     assert (judged.verdict, judged.basis) == (with_control if control_worked else without_control)
+    assert judged.evidence == (WITNESSES if judged.basis == Basis.CORROBORATED else ())
     assert (judged.attempts, judged.accepted) == (len(faults), faults.count(ACCEPTED))
 
 
@@ -96,21 +100,25 @@ def test_an_attempt_that_was_not_made_neither_hides_nor_makes_an_unavailable_sec
     outcomes: list[Outcome], expected: tuple[Verdict, Basis], attempts: int
 ) -> None:
     """An attempt over our own cap is not counted; alone it leaves the second inconclusive."""
-    judged = judge(Surface.API, outcomes, control_worked=True)
+    judged = judge(Surface.API, outcomes, WITNESSES)
     assert (judged.verdict, judged.basis, judged.attempts) == (*expected, attempts)
 
 
 def test_an_attempt_that_was_cut_off_by_our_own_stop_leaves_the_second_inconclusive() -> None:
     """A failure that we caused by stopping is not laid at the server's door, even beside real ones."""
     outcomes = [outcome(ERROR), outcome(OURS, Cause.STOPPED)]
-    assert judge(Surface.API, outcomes, control_worked=True).verdict == Verdict.INCONCLUSIVE
+    assert judge(Surface.API, outcomes, WITNESSES).verdict == Verdict.INCONCLUSIVE
 
 
 def test_every_set_of_faults_is_judged_by_the_contract() -> None:
     """All 64 sets of faults, with and without a control, agree with the contract read word by word."""
     for size, control_worked in product(range(len(Fault) + 1), (False, True)):
         for faults in combinations(Fault, size):
-            judged = judge(Surface.SMTP, [outcome(fault, surface=Surface.SMTP) for fault in faults], control_worked)
+            judged = judge(
+                Surface.SMTP,
+                [outcome(fault, surface=Surface.SMTP) for fault in faults],
+                WITNESSES if control_worked else (),
+            )
             all_literal = bool(faults) and all(fault in (TIMEOUT, ERROR) for fault in faults)
             all_theirs = bool(faults) and all(fault in (TIMEOUT, ERROR, NETWORK) for fault in faults)
             assert (judged.verdict == Verdict.UNOBSERVED) == (faults == ())
@@ -123,13 +131,13 @@ def test_every_set_of_faults_is_judged_by_the_contract() -> None:
 def test_the_order_of_outcomes_is_irrelevant() -> None:
     """Every order of the same outcomes is judged alike."""
     outcomes = [capped(), *(outcome(fault) for fault in (ERROR, TIMEOUT, NETWORK, CLIENT))]
-    assert len({judge(Surface.API, order, control_worked=True) for order in permutations(outcomes)}) == 1
+    assert len({judge(Surface.API, order, WITNESSES) for order in permutations(outcomes)}) == 1
 
 
 def test_an_outcome_of_another_surface_is_refused() -> None:
     """To judge a surface by another one's outcome is an error of the program."""
     with pytest.raises(AssertionError):
-        judge(Surface.API, [outcome(ERROR, surface=Surface.SMTP)], control_worked=False)
+        judge(Surface.API, [outcome(ERROR, surface=Surface.SMTP)], ())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from probe.core.model import (
     Outcome,
     Persistence,
     Phase,
+    Remark,
     Surface,
     Terms,
     Ticket,
@@ -45,6 +46,9 @@ class Taker:
         self.closed.extend(closed)
         self.took.set()
         self.checkpoints.append(checkpoint)
+
+    def remark(self, remark: Remark) -> None:
+        """Note nothing."""
 
     def started(self, slot: Slot, lateness_us: int) -> None:
         """Count it."""

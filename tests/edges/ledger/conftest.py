@@ -11,6 +11,7 @@ import pytest
 from probe.core.engine import TargetState, advance, begin, skip
 from probe.core.model import (
     Cause,
+    ClockState,
     Connection,
     ControlOutcome,
     Fault,
@@ -19,6 +20,7 @@ from probe.core.model import (
     Phase,
     Step,
     Surface,
+    Synchronisation,
     Terms,
     Ticket,
 )
@@ -42,6 +44,7 @@ class Script:
         self.terms = dict.fromkeys(targets, terms)
         self.states: dict[str, TargetState] = {name: begin(name, terms, FIRST_SECOND) for name in self.terms}
         self.steps: list[Step] = []
+        self.fault = (Fault.SERVER_ERROR, Cause.HTTP_ERROR)
 
     @property
     def next_second(self) -> int:
@@ -49,12 +52,12 @@ class Script:
         return max(state.next_second for state in self.states.values())
 
     def second(self, *, down: Sequence[str] = (), checkpoint: bool = False) -> Batch:
-        """Play one second; both surfaces of the targets in `down` answer with errors."""
+        """Play one second; both surfaces of the targets in `down` fail with `fault`."""
         second = self.next_second
         controls = tuple(control(name, second) for name in ("gateway", "resolver"))
         steps = []
         for target, terms in self.terms.items():
-            fault = (Fault.SERVER_ERROR, Cause.HTTP_ERROR) if target in down else (Fault.NONE, Cause.ACCEPTED)
+            fault = self.fault if target in down else (Fault.NONE, Cause.ACCEPTED)
             outcomes = [outcome(target, surface, second, *fault) for surface in terms.surfaces]
             self.states[target], step = advance(self.states[target], terms, second, outcomes, controls)
             steps.append(step)
@@ -84,7 +87,20 @@ class Script:
     def _batch(self, steps: list[Step], controls: tuple[ControlOutcome, ...], checkpoint: bool) -> Batch:
         self.steps += steps
         states = tuple(self.states.values()) if checkpoint else ()
-        return Batch(steps=tuple(steps), controls=controls, states=states, terms=self.terms)
+        remarks = (clock_state(steps[0].second), clock_state(steps[0].second + 1)) if checkpoint else ()
+        return Batch(steps=tuple(steps), controls=controls, states=states, terms=self.terms, remarks=remarks)
+
+
+def clock_state(second: int) -> ClockState:
+    """Make what was known of the clock."""
+    return ClockState(
+        second=second,
+        read_us=second * 1_000_000 + 7,
+        synchronisation=Synchronisation.SYNCHRONISED,
+        estimated_error_us=55,
+        maximum_error_us=1_200,
+        ahead_us=-3,
+    )
 
 
 def outcome(target: str, surface: Surface, second: int, fault: Fault, cause: Cause, ordinal: int = 0) -> Outcome:

@@ -27,6 +27,7 @@ NAMED = {
     "event": ("since_second", "event main opened 2025-11-24T16:00:04Z (batch 5 #0)"),
     "rules": ("body", "rules main "),
     "state": ("body", "state main 2025-11-24T16:00:01Z (batch 1 #0)"),
+    "remark": ("body", "remark clock  2025-11-24T16:00:00Z (batch 1 #0)"),
 }
 
 
@@ -46,7 +47,7 @@ def test_an_untouched_ledger_is_sound(kept: Path, script: Any) -> None:
     assert report.batches == 13
     attempts = sum(len(step.outcomes) for step in script.steps)
     verdicts = sum(len(step.judgements) for step in script.steps)
-    assert report.records == attempts + verdicts + 12 * 2 + 2 + 2 + 4
+    assert report.records == attempts + verdicts + 12 * 2 + 2 + 2 + 4 + 4
     assert report.first_second == script.steps[0].second
     assert report.last_second == script.steps[-1].second
     assert (report.head_seq, len(report.head_digest)) == (13, 64)
@@ -77,7 +78,7 @@ def test_every_column_is_sealed(kept: Path, tamper: Tamper, part: str) -> None:
     assert verify(str(kept)).sound
 
 
-@pytest.mark.parametrize("part", ["attempt", "control", "verdict", "state"])
+@pytest.mark.parametrize("part", ["attempt", "control", "verdict", "state", "remark"])
 def test_a_missing_record_is_named_by_its_neighbours(kept: Path, tamper: Tamper, part: str) -> None:
     """A record that was removed is named by its place, also if those after it were moved up."""
     tamper(f"DELETE FROM {part} WHERE batch = 1 AND position = 0")
@@ -94,7 +95,7 @@ def test_a_missing_lonely_record_is_named(kept: Path, tamper: Tamper, part: str)
     assert f"{part} #0 of batch {5 if part == 'event' else 1}: is missing" in first_problem(kept)
 
 
-@pytest.mark.parametrize("part", ["attempt", "control", "verdict", "state", "rules"])
+@pytest.mark.parametrize("part", ["attempt", "control", "verdict", "state", "rules", "remark"])
 def test_reordered_records_are_named(kept: Path, tamper: Tamper, part: str) -> None:
     """Two records that changed places are found."""
     tamper(
@@ -111,7 +112,7 @@ def test_reordered_records_are_named(kept: Path, tamper: Tamper, part: str) -> N
 def test_an_added_record_is_named(kept: Path, tamper: Tamper, part: str, place: str) -> None:
     """A record that no batch sealed is found, in a batch and beyond the last one."""
     columns = next(p.columns for p in PARTS if p.name == part)
-    new = ["'added'" if column in ("target", "id", "control") else column for column in columns]
+    new = ["'added'" if column in ("target", "id", "control", "kind") else column for column in columns]
     tamper(
         f"INSERT INTO {part} (batch, position, {', '.join(columns)}) "
         f"SELECT {place.format(part=part)}, {', '.join(new)} FROM {part} LIMIT 1"
@@ -174,8 +175,10 @@ def _forge(path: Path, tamper: Tamper) -> str:
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT * FROM verdict WHERE batch = 3 ORDER BY position").fetchall()
         header = list(connection.execute("SELECT * FROM batch WHERE seq = 3").fetchone())
-    header[8] = canonical.seal("verdict", [row[2:] for row in rows])
-    digest = canonical.batch_digest(header[:-1])
+    verdicts = next(part for part in PARTS if part.name == "verdict")
+    header[8] = canonical.seal("verdict", verdicts.sealed([row[2:] for row in rows]))
+    del header[-2]
+    digest = canonical.batch_digest(header)
     tamper(f"UPDATE batch SET verdict_seal = x'{header[8].hex()}', digest = '{digest}' WHERE seq = 3")
     return digest
 
@@ -243,7 +246,7 @@ def test_different_records_have_different_seals(one: list[tuple[Any, ...]], two:
 def test_the_digests_of_the_first_version_stay() -> None:
     """A ledger that was written once verifies for ever: the encoding has a fixed result."""
     sealed = canonical.seal("attempt", [("main", "api", 1_764_000_000, None), ("main", "smtp", 1_764_000_000, "é\n")])
-    digest = canonical.batch_digest([1, 1_764_000_000_000_000, "v", 5, 6, canonical.GENESIS, sealed, b""])
+    digest = canonical.batch_digest([1, 1_764_000_000_000_000, "v", 5, 6, canonical.GENESIS, sealed, b"", None])
 
     assert sealed.hex() == "154c7c96829963357bd3257957b12f0edb9d57621e72d2f14df871491f61b16f51fdb98dd4fe9d66"
     assert digest == "7559e7b3997659557016e69f8cf2d90478391bbbca001d41786a403edb8738c1"

@@ -1,6 +1,8 @@
 """Builds the edges that attempt: surfaces and controls, from settings; keeps what is dear to build."""
 
+import hashlib
 import ssl
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from probe.surfaces.smtp import SmtpSurface
 TRUST_STORES_KEPT_MAX = 64
 RESOLVER_TIMEOUT_S = 2.0
 RESOLVER_TRIES = 2
+# What may hold a secret has no part in the name of a target's settings, not even as a digest.
+SECRET_FIELDS = {"key", "password", "authorization", "headers", "body"}
+SETTINGS_NAME_LENGTH = 16
 
 
 class Workshop:
@@ -35,6 +40,7 @@ class Workshop:
         self._trust = lru_cache(TRUST_STORES_KEPT_MAX)(lambda ca_file, _identity: trust(ca_file))
         self._charges: dict[tuple[str, Surface], tuple[object, Charge]] = {}
         self._controls: dict[str, tuple[object, Control]] = {}
+        self._changes: dict[str, int] = {}
 
     def plan(self, settings: Settings) -> Plan:
         """Build everything that the second loop works with.
@@ -53,7 +59,7 @@ class Workshop:
         return Plan(
             vantage=settings.vantage,
             slots=slots(settings.vantage, ((t.name, t.surfaces, t.attempts_per_second) for t in settings.targets)),
-            terms={target.name: target.terms() for target in settings.targets},
+            terms={target.name: replace(target.terms(), settings=self._name(target)) for target in settings.targets},
             charges=charges,
             controls=controls,
         )
@@ -81,6 +87,8 @@ class Workshop:
         known = self._charges.get((target.name, surface))
         if known is not None and known[0] == made_of:
             return known[1]
+        if known is not None:
+            self._changes[target.name] = self._changes.get(target.name, 0) + 1
         charge = Charge(
             prober=self.surface(target, surface, vantage),
             timeout_us=round(part.timeout_s * SECOND_US),
@@ -88,6 +96,19 @@ class Workshop:
         )
         self._charges[target.name, surface] = (made_of, charge)
         return charge
+
+    def _name(self, target: Target) -> str:
+        """Name the settings that a target's attempts are made with.
+
+        Of what is no secret it is a digest. That a secret changed shows in the number behind it, which counts the
+        changes since the start: while the program is down nobody knows of changes, and nothing relies on the name then.
+        """
+        parts = [
+            "" if part is None else part.model_dump_json(exclude=SECRET_FIELDS) for part in (target.api, target.smtp)
+        ]
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:SETTINGS_NAME_LENGTH]
+        changes = self._changes.get(target.name, 0)
+        return f"{digest}+{changes}" if changes else digest
 
     def _control(self, control: ControlSettings) -> Control:
         made_of = (control, _identity(control.ca_file))

@@ -59,3 +59,19 @@ async def test_what_cannot_be_built_is_one_sentence(ca_file: Path) -> None:
     os.truncate(ca_file, 0)
     with pytest.raises(SettingsError, match=r"ca\.pem: ca_file can't be used: it holds no certificate in PEM form"):
         workshop.plan(settings(ca_file))
+
+
+async def test_the_name_of_a_targets_settings_tells_of_changes_and_of_no_secret(ca_file: Path) -> None:
+    """It is the same for the same settings after a restart, another for another port, and another for another key."""
+    secret = {"user": "someone", "password": "hunter2-hunter2"}
+    workshop = Workshop(SystemClock())
+
+    def name(at: Workshop, **smtp: Any) -> str:
+        return at.plan(settings(ca_file, **smtp)).terms["two"].settings
+
+    first = name(workshop, **secret)
+    assert name(workshop, **secret) == first
+    assert name(Workshop(SystemClock()), **secret) == first
+    assert name(Workshop(SystemClock()), **{**secret, "password": "another"}) == first, "a secret is in the name"
+    assert name(workshop, **{**secret, "password": "another"}) != first
+    assert name(workshop, **secret, port=2525).partition("+")[0] != first

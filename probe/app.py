@@ -19,10 +19,12 @@ from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery
 from probe.metrics import Metrics
 from probe.runner import Runner
 from probe.settings import Loaded, Settings, SettingsError, load
+from probe.systemd import ServiceManager
 from probe.teller import Teller
 from probe.times import utc
 from probe.version import VERSION
 from probe.view import View
+from probe.vigil import Insight, Vigil
 from probe.web import Listener
 from probe.workshop import Workshop
 
@@ -37,8 +39,6 @@ STOP_SHARE_LEDGER = 0.25
 RETENTION_PAUSE_S = 1.0
 RETENTION_REST_S = 600.0
 INBOX_PAUSE_S = 2.0
-# The loop has not begun a second for this long: whoever asks should hear that the prober is blind.
-BLIND_S = 3.0
 # A wall clock that differs by more from the time that seconds are named by is worth a line.
 CLOCK_AHEAD_US_MAX = 500_000
 DIFFERENCES_LOGGED_MAX = 20
@@ -68,12 +68,21 @@ class Daemon:
             on_recovered=self._teller.recovered,
         )
         self._teller.attach(self._queue, settings.ledger.queue_records_max)
+        self._manager = ServiceManager()
+        self._vigil = Vigil(
+            clock=self._clock,
+            sink=self._teller,
+            metrics=self._metrics,
+            view=self._view,
+            manager=self._manager,
+            keep=lambda _condition: None,
+        )
         self._listener = Listener(
             host=settings.listener.host,
             port=settings.listener.port,
             render=self._metrics.render,
-            healthy=self._healthy,
-            ready=self._ready,
+            healthy=self._vigil.healthy,
+            ready=self._vigil.ready,
             reload=self.reload,
             status=self._view.status,
         )
@@ -81,7 +90,6 @@ class Daemon:
         self._started = asyncio.Event()
         self._asked_to_stop = False
         self._reloading = asyncio.Lock()
-        self._begun_second = 0
         self._clock_is_off = False
 
     async def run(self) -> bool:
@@ -103,10 +111,18 @@ class Daemon:
         runner = self._runner = Runner(
             plan=plan,
             clock=self._clock,
-            sink=self._teller,
+            sink=self._vigil,
             states=recovery.states,
             control_records=recovery.control_records,
             on_second=self._second_begins,
+            on_turn=self._vigil.turned,
+        )
+        self._vigil.attach(
+            Insight(
+                waiting=lambda: runner.waiting,
+                open_seconds=lambda: runner.open_seconds,
+                clock_ahead_us=lambda: runner.clock_ahead_us,
+            )
         )
         await self._listener.start()
         self._log_start()
@@ -117,6 +133,7 @@ class Daemon:
             asyncio.create_task(self._teller.tell_forever()),
             asyncio.create_task(self._cut_forever()),
             asyncio.create_task(self._take_inbox_forever()),
+            asyncio.create_task(self._vigil.watch_forever()),
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
@@ -136,19 +153,26 @@ class Daemon:
         async with self._reloading:
             if self._asked_to_stop:
                 return False, "The daemon is stopping."
+            self._manager.reloading()
             try:
-                settings = await self._settings_to_go_over_to()
-            except (SettingsError, LedgerError) as error:
-                self._refuse_settings(str(error))
-                return False, f"The old settings are kept: {error}"
-            except Exception as error:
-                # Whatever it is, the daemon goes on as it was, and says so where people look.
-                self._refuse_settings(f"an error inside the program: {type(error).__name__}")
-                log.exception("settings.failed_inside")
-                return False, "The old settings are kept: an error inside the program; the log has its traceback."
-            self._view.settings_trouble = ""
-            log.info("settings.reloaded", file=str(self._path), targets=len(settings.targets))
-            return True, f"Now watching {_count(len(settings.targets), 'target')} by {self._path}."
+                return await self._go_over()
+            finally:
+                self._vigil.reloaded()
+
+    async def _go_over(self) -> tuple[bool, str]:
+        try:
+            settings = await self._settings_to_go_over_to()
+        except (SettingsError, LedgerError) as error:
+            self._refuse_settings(str(error))
+            return False, f"The old settings are kept: {error}"
+        except Exception as error:
+            # Whatever it is, the daemon goes on as it was, and says so where people look.
+            self._refuse_settings(f"an error inside the program: {type(error).__name__}")
+            log.exception("settings.failed_inside")
+            return False, "The old settings are kept: an error inside the program; the log has its traceback."
+        self._view.settings_trouble = ""
+        log.info("settings.reloaded", file=str(self._path), targets=len(settings.targets))
+        return True, f"Now watching {_count(len(settings.targets), 'target')} by {self._path}."
 
     def _refuse_settings(self, why: str) -> None:
         self._metrics.observe_reload(successful=False, wall_us=clock.wall_us())
@@ -185,6 +209,7 @@ class Daemon:
         self._teller.configure(terms)
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
         self._metrics.configure(settings.targets, settings.controls)
+        self._vigil.configure([*terms], settings.blind_after_s, max(_timeouts_s(settings)))
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
         for state in states.values():
             self._view.recover(state)
@@ -198,8 +223,8 @@ class Daemon:
     async def _stop(self, runner: Runner, helpers: "list[asyncio.Task[None]]") -> bool:
         """End everything within the limit, each step whatever became of the one before; say whether all is recorded."""
         self._asked_to_stop = True
-        timeouts = [part.timeout_s for t in self._settings.targets for part in (t.api, t.smtp) if part is not None]
-        limit_s = min(STOP_S_MAX, max(timeouts))
+        self._manager.stopping()
+        limit_s = min(STOP_S_MAX, max(_timeouts_s(self._settings)))
         until_s = asyncio.get_running_loop().time() + limit_s
         log.info("daemon.stopping", within_s=limit_s)
         await _whatever_happens(runner.finish(limit_s * STOP_SHARE_ATTEMPTS, limit_s * STOP_SHARE_CUT_OFF), limit_s)
@@ -246,7 +271,6 @@ class Daemon:
                 log.warning("ledger.inbox_not_taken", reason=str(error))
 
     def _second_begins(self, second: int) -> None:
-        self._begun_second = second
         assert self._runner is not None
         self._metrics.set_open_seconds(self._runner.open_seconds)
         self._metrics.set_clock_ahead(ahead_us := self._runner.clock_ahead_us)
@@ -254,28 +278,7 @@ class Daemon:
             self._clock_is_off = is_off
             facts = {"wall_clock_ahead_s": ahead_us / SECOND_US, "seconds_named": "by the clock as it was before"}
             log.warning("clock.differs" if is_off else "clock.agrees", **facts)
-
-    def _healthy(self) -> tuple[bool, str]:
-        late_s = self._clock.now_us() / SECOND_US - self._begun_second
-        if self._begun_second and late_s > BLIND_S:
-            return False, f"The prober is blind: no second has begun for {late_s:.0f} s."
-        assert self._runner is not None
-        if waiting := self._runner.waiting:
-            target, seconds = max(waiting.items(), key=lambda item: item[1])
-            return False, f"The record of {target} is {seconds} s ahead of the clock: nothing is probed until then."
-        if self._teller.full:
-            return (
-                False,
-                f"Nobody looks: the ledger's queue is full, and it can't be written: {self._view.ledger_trouble}",
-            )
-        if self._view.ledger_trouble:
-            return False, f"Probing goes on, but the ledger can't be written: {self._view.ledger_trouble}"
-        return True, "Probing, judging and recording."
-
-    def _ready(self) -> tuple[bool, str]:
-        if not self._begun_second:
-            return False, "The first second has not begun yet."
-        return True, f"Probing since {utc(self._begun_second)} at the latest."
+        self._vigil.second_begins(second)
 
     def _listen_to_signals(self) -> None:
         """Take signals from the beginning on, since a recovery may take seconds; they act once it is over."""
@@ -351,6 +354,10 @@ def _keep_the_cadence() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+
+
+def _timeouts_s(settings: Settings) -> list[float]:
+    return [part.timeout_s for target in settings.targets for part in (target.api, target.smtp) if part is not None]
 
 
 def _count(number: int, noun: str) -> str:

@@ -60,12 +60,14 @@ class Runner:
         states: Mapping[str, engine.TargetState],
         control_records: core_controls.Records | None = None,
         on_second: Callable[[int], None] = lambda _second: None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._plan = plan
         self._next_plan: Plan | None = None
         self._clock = clock
         self._sink = sink
         self._on_second = on_second
+        self._on_turn = on_turn
         self._known_states = dict(states)
         self._lanes: dict[str, Lane] = {}
         self._leaving: dict[str, Lane] = {}
@@ -270,6 +272,7 @@ class Runner:
     def _change_plan(self, plan: Plan, second: int) -> None:
         for target in [target for target in self._lanes if target not in plan.terms]:
             self._leaving[target] = self._lanes.pop(target)
+            self.waiting.pop(target, None)
         self._plan.close(keep=plan)
         self._plan, self._next_plan = plan, None
         self._gap_reason = engine.NOT_CONFIGURED
@@ -312,6 +315,7 @@ class Runner:
             await self._clock.sleep_until(close_at_us)
             if not self._sink.full:  # Nothing new is opened meanwhile, so what waits here stays bounded.
                 await self._close_once()
+            self._on_turn()
 
     async def _close_once(self, *, last: bool = False) -> None:
         """Close what can close and hand it over. The `last` time a lane that fails does not keep the others from it."""

@@ -8,6 +8,8 @@ from typing import Any
 from probe.core.engine import Tally, TargetState
 from probe.core.model import (
     Basis,
+    ClockState,
+    Condition,
     ControlOutcome,
     Fault,
     IssueEvent,
@@ -24,6 +26,12 @@ from probe.times import utc
 STATUS_VERSION = 1
 RECENT_SECONDS_MAX = 120
 ISSUES_SHOWN_MAX = 20
+PPM = 1_000_000
+US_PER_S = 1_000_000
+# What follows from the number of controls, for people.
+NO_CONTROLS = "No control is configured, so network faults stay inconclusive: nothing tells ours from the provider's."
+ONE_CONTROL = "One control is configured, so network faults rest on it alone; two on different networks are better."
+CONTROLS_DECIDE = "Network faults count as the provider's only where controls of the same second worked."
 
 # One letter a second, oldest first; lower case where the verdict needed a control's word.
 LETTERS: Mapping[Verdict, str] = {
@@ -43,6 +51,7 @@ class SurfaceView:
     basis: Basis = Basis.NONE
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     last_failure: Outcome | None = None
+    suspected_seconds: int = 0
 
 
 @dataclass(slots=True)
@@ -56,6 +65,15 @@ class TargetView:
     turns: deque[IssueEvent] = field(default_factory=lambda: deque(maxlen=ISSUES_SHOWN_MAX))
 
 
+@dataclass(slots=True)
+class ControlView:
+    """What is shown of one control: its last outcome, and its long-term record once there is one."""
+
+    last: ControlOutcome | None = None
+    success_ppm: int | None = None
+    trusted: bool | None = None
+
+
 class View:
     """The daemon's picture of itself."""
 
@@ -64,7 +82,9 @@ class View:
         self._vantage = vantage
         self._started_second = started_second
         self._targets: dict[str, TargetView] = {}
-        self._controls: dict[str, ControlOutcome | None] = {}
+        self._controls: dict[str, ControlView] = {}
+        self._clock: ClockState | None = None
+        self._conditions: dict[tuple[str, str], Condition] = {}
         self.chain: tuple[int, str] = (0, "")
         self.ledger_trouble = ""
         self.settings_trouble = ""
@@ -80,7 +100,7 @@ class View:
             self._targets[name] = TargetView(
                 terms=agreed, surfaces=surfaces, verdict=old.verdict, state=old.state, turns=old.turns
             )
-        self._controls = {name: self._controls.get(name) for name in controls}
+        self._controls = {name: self._controls.get(name) or ControlView() for name in controls}
 
     def recover(self, state: TargetState) -> None:
         """Take over what the ledger knew of a target."""
@@ -105,6 +125,9 @@ class View:
             letter = LETTERS[judgement.verdict]
             shown = letter.lower() if judgement.basis is Basis.CORROBORATED else letter
             surface.recent.extend(shown * min(step.seconds, RECENT_SECONDS_MAX))
+        for suspicion in step.suspicions:
+            if suspicion.surface in target.surfaces:
+                target.surfaces[suspicion.surface].suspected_seconds += suspicion.seconds
         for outcome in step.outcomes:
             if outcome.fault is not Fault.NONE and outcome.surface in target.surfaces:
                 surface = target.surfaces[outcome.surface]
@@ -114,7 +137,24 @@ class View:
     def observe_control(self, outcome: ControlOutcome) -> None:
         """Take in a control's outcome that is in the ledger."""
         if outcome.control in self._controls:
-            self._controls[outcome.control] = outcome
+            self._controls[outcome.control].last = outcome
+
+    def show_control(self, name: str, success_ppm: int, trusted: bool) -> None:
+        """Show a control's long-term record, and whether it lets the control speak for our network."""
+        if name in self._controls:
+            self._controls[name].success_ppm, self._controls[name].trusted = success_ppm, trusted
+
+    def observe_clock(self, state: ClockState) -> None:
+        """Take in what the kernel says of the host's clock."""
+        self._clock = state
+
+    def observe_condition(self, condition: Condition) -> None:
+        """Take in a turn of a condition of the prober itself; only what is raised is shown."""
+        key = (condition.condition, condition.target)
+        if condition.raised:
+            self._conditions[key] = condition
+        else:
+            self._conditions.pop(key, None)
 
     def observe_remark(self, remark: Remark) -> None:
         """Take in what the ledger keeps beside the seconds."""
@@ -128,7 +168,10 @@ class View:
             "started": utc(self._started_second),
             "settings": {"trouble": self.settings_trouble},
             "ledger": {"trouble": self.ledger_trouble, "head_sequence": self.chain[0], "head_digest": self.chain[1]},
-            "controls": {name: _control(outcome) for name, outcome in self._controls.items()},
+            "clock": None if self._clock is None else _clock(self._clock),
+            "conditions": [_condition(condition) for condition in self._conditions.values()],
+            "network_faults": (NO_CONTROLS, ONE_CONTROL, CONTROLS_DECIDE)[min(len(self._controls), 2)],
+            "controls": {name: _control(seen) for name, seen in self._controls.items()},
             "targets": [_target(name, target) for name, target in self._targets.items()],
         }
 
@@ -174,6 +217,7 @@ def _surface(view: SurfaceView, tally: Tally) -> dict[str, Any]:
         "basis": view.basis,
         "recent": "".join(view.recent),
         "totals": _tally(tally),
+        "suspected_seconds": view.suspected_seconds,
         "failures": [
             {"fault": fault, "cause": cause, "attempts": attempts}
             for (fault, cause), attempts in view.failures.most_common()
@@ -209,7 +253,37 @@ def _failure(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _control(outcome: ControlOutcome | None) -> dict[str, Any] | None:
-    if outcome is None:
+def _control(seen: ControlView) -> dict[str, Any] | None:
+    last = seen.last
+    if last is None and seen.trusted is None:
         return None
-    return {"second": outcome.second, "worked": outcome.worked, "cause": outcome.cause}
+    return {
+        "second": 0 if last is None else last.second,
+        "worked": None if last is None else last.worked,
+        "cause": None if last is None else last.cause,
+        "success_ratio": None if seen.success_ppm is None else seen.success_ppm / PPM,
+        "trusted": seen.trusted,
+    }
+
+
+def _clock(state: ClockState) -> dict[str, Any]:
+    return {
+        "second": state.second,
+        "synchronisation": state.synchronisation,
+        "estimated_error_s": state.estimated_error_us / US_PER_S,
+        "maximum_error_s": state.maximum_error_us / US_PER_S,
+        "ahead_s": state.ahead_us / US_PER_S,
+    }
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    return {
+        "condition": condition.condition,
+        "surface": "self",
+        "target": condition.target,
+        "since": utc(condition.since_second),
+        "since_second": condition.since_second,
+        "noticed": utc(condition.noticed_second),
+        "noticed_second": condition.noticed_second,
+        "words": condition.words,
+    }

@@ -58,7 +58,7 @@ def fetch(url: str) -> dict[str, Any]:
 
 
 def status(url: str, *, as_json: bool) -> None:
-    """Show what the daemon sees; NO if a Critical Issue is open or the daemon is in trouble."""
+    """Show what the daemon sees; NO if a Critical Issue is open, or the daemon is in trouble or blind."""
     if not url.startswith(("http://", "https://")):
         fail(f"--url: found {url!r}, expected http://HOST:PORT.", Exit.INPUT)
     try:
@@ -69,7 +69,7 @@ def status(url: str, *, as_json: bool) -> None:
         write(json.dumps(body, indent=2))
     else:
         out.print(picture(body))
-    trouble = body["ledger"]["trouble"] or body["settings"]["trouble"]
+    trouble = body["ledger"]["trouble"] or body["settings"]["trouble"] or body.get("conditions")
     bad = trouble or any(target["critical_issue"] for target in body["targets"])
     raise SystemExit(Exit.NO if bad else Exit.OK)
 
@@ -84,8 +84,14 @@ def picture(body: Mapping[str, Any]) -> Group:
         parts.append(Text(f"THE LEDGER CAN'T BE WRITTEN: {ledger['trouble']}", style="bold red"))
     if body["settings"]["trouble"]:
         parts.append(Text(f"OLD SETTINGS ARE KEPT: {body['settings']['trouble']}", style="bold red"))
+    # A daemon of an older version says nothing of these.
+    parts += [_condition(condition) for condition in body.get("conditions", ())]
+    if body.get("clock") is not None:
+        parts.append(_clock(body["clock"]))
     parts += [part for target in body["targets"] for part in _target(target)]
     parts += [_control(name, seen) for name, seen in body["controls"].items()]
+    if "network_faults" in body:
+        parts.append(Text(body["network_faults"], style="dim" if body["controls"] else "yellow"))
     parts.append(Text(LEGEND, style="dim"))
     return Group(*parts)
 
@@ -116,7 +122,16 @@ def _target(target: Mapping[str, Any]) -> list[Any]:
         for surface, seen in target["surfaces"].items()
         if seen["last_failure"]
     ]
-    return [title, table, *failures]
+    suspected = [
+        Text(
+            f"  {surface}: {seen['suspected_seconds']:,} s with credentials refused that worked before and after: "
+            "decide whose fault that was",
+            style="yellow",
+        )
+        for surface, seen in target["surfaces"].items()
+        if seen.get("suspected_seconds")
+    ]
+    return [title, table, *failures, *suspected]
 
 
 def strip(recent: str, seconds: int = STRIP_SECONDS) -> Text:
@@ -145,9 +160,27 @@ def _style(verdict: str) -> str:
     return {"available": "green", "unavailable": "bold red", "inconclusive": "yellow"}.get(verdict, "dim")
 
 
+def _condition(condition: Mapping[str, Any]) -> Text:
+    line = f"THE PROBER IS {condition['condition'].upper()} for {condition['target']} since {condition['since']}"
+    return Text(f"{line}: {condition['words']}", style="bold white on red")
+
+
+def _clock(clock: Mapping[str, Any]) -> Text:
+    state = clock["synchronisation"]
+    if state == "unknown":
+        return Text("clock: the kernel does not say whether it is synchronised", style="yellow")
+    errors = f"estimated error {clock['estimated_error_s']:.6f} s, at most {clock['maximum_error_s']:.6f} s"
+    return Text(f"clock: {state}, {errors}", style="dim" if state == "synchronised" else "bold yellow")
+
+
 def _control(name: str, seen: Mapping[str, Any] | None) -> Text:
     if seen is None:
         return Text(f"control {name}: not tried yet", style="dim")
-    return Text(f"control {name}: ") + (
-        Text("works", style="green") if seen["worked"] else Text(f"fails ({seen['cause']})", style="red")
-    )
+    text = Text(f"control {name}: ")
+    if seen["worked"] is not None:
+        text += Text("works", style="green") if seen["worked"] else Text(f"fails ({seen['cause']})", style="red")
+    if seen.get("success_ratio") is not None:
+        text += Text(f"  {seen['success_ratio']:.2%} of its attempts worked", style="dim")
+    if seen.get("trusted") is False:
+        text += Text("  NOT TRUSTED: it is flaky itself, so its word does not count", style="bold yellow")
+    return text

@@ -110,6 +110,7 @@ class SurfaceBook:
         "in_flight",
         "phases",
         "run",
+        "suspected",
         "verdicts",
     )
 
@@ -121,6 +122,7 @@ class SurfaceBook:
         self.capped = scalar(catalogue.ATTEMPTS_CAPPED).cell(*key)
         self.in_flight = scalar(catalogue.ATTEMPTS_IN_FLIGHT).cell(*key)
         self.run = scalar(catalogue.UNAVAILABLE_RUN).cell(*key)
+        self.suspected = scalar(catalogue.SUSPECTED_SECONDS).cell(*key)
         self.duration = families.histogram(catalogue.ATTEMPT_DURATION).cell(*key)
         self._attempts = scalar(catalogue.ATTEMPTS)
         self._phases = families.histogram(catalogue.PHASE_DURATION)
@@ -163,7 +165,17 @@ class SurfaceBook:
 class TargetBook:
     """The kept children of one target."""
 
-    __slots__ = ("bases", "issue_open", "issue_opened", "last_judged", "surfaces", "turns", "verdicts")
+    __slots__ = (
+        "bases",
+        "blind",
+        "blind_conditions",
+        "issue_open",
+        "issue_opened",
+        "last_judged",
+        "surfaces",
+        "turns",
+        "verdicts",
+    )
 
     def __init__(self, families: Families, target: str, surfaces: Iterable[Surface]) -> None:
         scalar = families.scalar
@@ -174,6 +186,8 @@ class TargetBook:
         self.issue_open = scalar(catalogue.ISSUE_OPEN).cell(target)
         self.issue_opened = scalar(catalogue.ISSUE_OPENED).cell(target)
         self.last_judged = scalar(catalogue.LAST_JUDGED).cell(target)
+        self.blind = scalar(catalogue.BLIND).cell(target)
+        self.blind_conditions = scalar(catalogue.BLIND_CONDITIONS).cell(target)
         self.surfaces = {surface: SurfaceBook(families, target, surface) for surface in surfaces}
 
     def observe(self, step: Step) -> None:
@@ -188,6 +202,9 @@ class TargetBook:
         for outcome in step.outcomes:
             if outcome.surface in surfaces:
                 surfaces[outcome.surface].observe_outcome(outcome)
+        for suspicion in step.suspicions:
+            if suspicion.surface in surfaces:
+                surfaces[suspicion.surface].suspected.value += suspicion.seconds
         for event in step.events:
             self.turns[event.turn].value += 1
         self.last_judged.value = step.second + seconds - 1

@@ -96,10 +96,44 @@ LAST_JUDGED = _gauge(
 CONTROL_ATTEMPTS = _counter(
     "control_attempts_total", "Control attempts, by what happened.", "control", "worked", "cause"
 )
+CONTROL_SUCCESS = _gauge(
+    "control_success_ratio",
+    "Share of the control's attempts that worked over its long-term record; NaN while there is none.",
+    "control",
+)
+CONTROL_TRUSTED = _gauge(
+    "control_trusted", "1 while the control's record lets it speak for our network, else 0.", "control"
+)
+SUSPECTED_SECONDS = _counter(
+    "suspected_seconds_total",
+    "Seconds in which credentials were refused that were taken before and after; for humans to decide, never counted.",
+    "target",
+    "surface",
+)
+BLIND = _gauge("blind", "1 while no second of the target has been judged for longer than agreed, else 0.", "target")
+BLIND_CONDITIONS = _counter("blind_conditions_total", "How often the prober was found blind for the target.", "target")
+PROVIDER_PAGE_POLLS = _counter(
+    "provider_page_polls_total", "Polls of the provider's status page, by what came of them.", "source", "outcome"
+)
+PROVIDER_PAGE_SUCCESS_TIME = _gauge(
+    "provider_page_last_success_timestamp_seconds",
+    "When the provider's status page was last read with success; 0 before that.",
+    "source",
+)
 OPEN_SECONDS = _gauge("open_seconds", "Seconds that have begun and are not judged yet, of the target with the most.")
 CLOCK_AHEAD = _gauge(
     "clock_ahead_seconds",
     "How far the host's wall clock is ahead of the time that seconds are named by; a step back is followed slowly.",
+)
+CLOCK_SYNCHRONISED = _gauge(
+    "clock_synchronised",
+    "1 if the kernel says that the host's clock is synchronised, 0 if it says that it is not, NaN if it does not say.",
+)
+CLOCK_ESTIMATED_ERROR = _gauge(
+    "clock_estimated_error_seconds", "The kernel's estimate of its clock's error; NaN if it does not say."
+)
+CLOCK_MAXIMUM_ERROR = _gauge(
+    "clock_maximum_error_seconds", "The kernel's bound of its clock's error; NaN if it does not say."
 )
 UNRECORDED_SECONDS = _gauge("unrecorded_seconds", "Judged seconds that are not in the ledger yet, of all targets.")
 LEDGER_WRITABLE = _gauge("ledger_writable", "1 if the last write to the ledger worked, else 0.")

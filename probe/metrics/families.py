@@ -189,6 +189,10 @@ class Family(Generic[Cell]):
             self._cells[cell.label_values] = cell
         return cell
 
+    def has(self, *label_values: str) -> bool:
+        """Tell whether the child with these label values was made."""
+        return label_values in self._cells
+
     def forget_unless(self, kept: Callable[[dict[str, str]], bool]) -> None:
         """Remove every child whose labels are not to be kept."""
         names = self.description.labels

@@ -3,14 +3,17 @@
 The catalogue says what each of them means, `books` holds what belongs to one target, `exposition` renders them.
 """
 
+import math
 import platform
 from collections.abc import Collection, Iterable
+from enum import StrEnum
+from http import HTTPStatus
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from probe.core.engine import TargetState
-from probe.core.model import Cause, ControlOutcome, Remark, Step, Surface
+from probe.core.model import Cause, ClockState, ControlOutcome, Remark, Statement, Step, Surface, Synchronisation
 from probe.metrics import catalogue
 from probe.metrics.books import Families, TargetBook
 from probe.metrics.exposition import CONTENT_TYPES, Exposition
@@ -18,6 +21,23 @@ from probe.metrics.families import SECOND_US, Scalar
 from probe.metrics.negotiation import choose_format, gzip_accepted
 
 DIGEST_HEX_DIGITS = 13  # 52 bits: as many as a float holds without loss
+PAGE_SOURCES_MAX = 100  # each is two or three series; the settings allow far fewer
+PPM = 1_000_000
+
+
+class PagePoll(StrEnum):
+    """What came of a poll of the provider's status page."""
+
+    READ = "read"
+    REFUSED = "refused"  # a reply, but not the page
+    FAILED = "failed"  # no whole reply
+
+
+def poll_of(statement: Statement) -> PagePoll:
+    """Say what came of a poll."""
+    if statement.code == HTTPStatus.OK and not statement.trouble:
+        return PagePoll.READ
+    return PagePoll.REFUSED if statement.code not in (0, HTTPStatus.OK) else PagePoll.FAILED
 
 
 class Named(Protocol):
@@ -47,10 +67,17 @@ class Metrics:
         scalar, histogram = families.scalar, families.histogram
         self._books: dict[str, TargetBook] = {}
         self._controls: frozenset[str] = frozenset()
+        self._pages: set[str] = set()
         self._lateness = histogram(catalogue.ATTEMPT_START_LATENESS).cell()
         self._commit = histogram(catalogue.LEDGER_COMMIT).cell()
         self._open_seconds = scalar(catalogue.OPEN_SECONDS).cell()
         self._clock_ahead = scalar(catalogue.CLOCK_AHEAD).cell()
+        self._clock_synchronised = scalar(catalogue.CLOCK_SYNCHRONISED).cell()
+        self._clock_errors = [
+            scalar(described).cell() for described in (catalogue.CLOCK_ESTIMATED_ERROR, catalogue.CLOCK_MAXIMUM_ERROR)
+        ]
+        for cell in (self._clock_synchronised, *self._clock_errors):
+            cell.value = math.nan
         self._unrecorded = scalar(catalogue.UNRECORDED_SECONDS).cell()
         self._writable = scalar(catalogue.LEDGER_WRITABLE).cell()
         self._queue = scalar(catalogue.LEDGER_QUEUE).cell()
@@ -76,6 +103,10 @@ class Metrics:
         self._books = {name: TargetBook(self._families, name, surfaces) for name, surfaces in watched.items()}
         for control in sorted(self._controls):
             self._control(control, worked=True, cause=Cause.ACCEPTED)
+            success = self._families.scalar(catalogue.CONTROL_SUCCESS)
+            if not success.has(control):
+                success.cell(control).value = math.nan
+            self._families.scalar(catalogue.CONTROL_TRUSTED).cell(control)
 
     def _is_configured(
         self, labels: dict[str, str], targets: Collection[str], surfaces: Collection[tuple[str, str]]
@@ -137,6 +168,43 @@ class Metrics:
     def set_clock_ahead(self, ahead_us: int) -> None:
         """Show how far the wall clock is ahead of the time that seconds are named by."""
         self._clock_ahead.value = ahead_us / SECOND_US
+
+    def set_clock_state(self, state: ClockState) -> None:
+        """Show what the kernel says of the host's clock."""
+        is_known = state.synchronisation is not Synchronisation.UNKNOWN
+        synchronised = float(state.synchronisation is Synchronisation.SYNCHRONISED)
+        self._clock_synchronised.value = synchronised if is_known else math.nan
+        errors_us = (state.estimated_error_us, state.maximum_error_us)
+        for cell, error_us in zip(self._clock_errors, errors_us, strict=True):
+            cell.value = error_us / SECOND_US if is_known else math.nan
+
+    def set_control(self, name: str, success_ppm: int, trusted: bool) -> None:
+        """Show a control's long-term record, and whether it lets the control speak for our network."""
+        if name in self._controls:
+            self._families.scalar(catalogue.CONTROL_SUCCESS).cell(name).value = success_ppm / PPM
+            self._families.scalar(catalogue.CONTROL_TRUSTED).cell(name).value = trusted
+
+    def set_blind(self, target: str, blind: bool) -> None:
+        """Show whether the prober is blind for a target; each time that it becomes so counts."""
+        book = self._books.get(target)
+        if book is not None:
+            book.blind_conditions.value += blind and not book.blind.value
+            book.blind.value = blind
+
+    def observe_statement(self, statement: Statement) -> None:
+        """Count a poll of the provider's status page."""
+        if statement.source not in self._pages:
+            if len(self._pages) >= PAGE_SOURCES_MAX:
+                return
+            self._pages.add(statement.source)
+            for poll in PagePoll:
+                self._families.scalar(catalogue.PROVIDER_PAGE_POLLS).cell(statement.source, poll)
+            self._families.scalar(catalogue.PROVIDER_PAGE_SUCCESS_TIME).cell(statement.source)
+        poll = poll_of(statement)
+        self._families.scalar(catalogue.PROVIDER_PAGE_POLLS).cell(statement.source, poll).value += 1
+        if poll is PagePoll.READ:
+            success_time = self._families.scalar(catalogue.PROVIDER_PAGE_SUCCESS_TIME).cell(statement.source)
+            success_time.value = statement.fetched_us / SECOND_US
 
     def observe_commit(self, duration_us: int, *, sequence: int, digest: str) -> None:
         """Count a commit to the ledger and show the head of its chain; `digest` is SHA-256 in hex."""

@@ -194,6 +194,7 @@ class Settings(Frozen):
     vantage: Annotated[str, Field(pattern=VANTAGE_PATTERN)] = Field(default_factory=host_vantage)
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=TARGETS_MAX)]
     controls: Annotated[tuple[Control, ...], Field(max_length=CONTROLS_MAX)] = ()
+    blind_after_s: Duration = named("blind_after", 30.0, ge=5, le=3_600)
     ledger: Ledger = Field(default_factory=Ledger)
     listener: Listener = Field(default_factory=Listener)
     log: Log = Field(default_factory=Log)

@@ -1,8 +1,10 @@
 """What the metrics say after steps of the real rules."""
 
+import math
 import re
 import subprocess
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from probe.core import model
 from probe.core.engine import skip
-from probe.core.model import Cause, ControlOutcome, Surface
+from probe.core.model import Cause, ClockState, ControlOutcome, Statement, Surface, Suspicion, Synchronisation
 from probe.metrics.catalogue import CATALOGUE
+from probe.metrics.metrics import PAGE_SOURCES_MAX, PagePoll
 
 # The library has no hints for these.
 generate_openmetrics: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
@@ -35,7 +38,20 @@ CLOSED_SETS: dict[str, set[str]] = {
     "phase": set(model.Phase),
     "turn": set(model.IssueTurn),
     "worked": {"true", "false"},
+    "source": {"page"},
+    "outcome": set(PagePoll),
 }
+CLOCK = ClockState(
+    second=1,
+    read_us=1,
+    synchronisation=Synchronisation.SYNCHRONISED,
+    estimated_error_us=12,
+    maximum_error_us=41_500,
+    ahead_us=3,
+)
+READ = Statement(
+    source="page", second=1_700_000_000, fetched_us=1_700_000_000_500_000, code=200, trouble="", digest="", body="{}"
+)
 
 
 def tell_everything(scene: Any, story: Any) -> None:
@@ -62,6 +78,10 @@ def tell_everything(scene: Any, story: Any) -> None:
     scene.metrics.observe_commit(18_000, sequence=8, digest="fedcba9876543210" * 4)
     scene.metrics.set_ledger(writable=True, queue_records=3, queue_records_max=200_000, unrecorded_seconds=1)
     scene.metrics.observe_reload(successful=True, wall_us=1_700_000_000_250_000)
+    scene.metrics.set_clock_state(CLOCK)
+    scene.metrics.set_control("dns", 998_600, True)
+    scene.metrics.set_blind("main", True)
+    scene.metrics.observe_statement(READ)
 
 
 def exposition(scene: Any) -> str:
@@ -211,6 +231,93 @@ def test_the_chain_head_can_be_compared_digit_by_digit(scene: Any) -> None:
     text = generate_latest(scene.registry).decode()
     shown = float(text.partition("\nsev1probe_ledger_chain_head_digest ")[2].partition("\n")[0])
     assert f"{int(shown):013x}" == digest[:13]
+
+
+@pytest.mark.parametrize(
+    ("synchronisation", "shown"),
+    [
+        (Synchronisation.SYNCHRONISED, "1.0 0.000012 0.0415"),
+        (Synchronisation.UNSYNCHRONISED, "0.0 0.000012 0.0415"),
+        (Synchronisation.UNKNOWN, "nan nan nan"),
+    ],
+)
+def test_a_clock_that_nobody_knows_is_neither_well_nor_wrong(
+    scene: Any, synchronisation: Synchronisation, shown: str
+) -> None:
+    """Not synchronised is 0; where the kernel says nothing all three are NaN, which no alert takes for a number."""
+    names = ("synchronised", "estimated_error_seconds", "maximum_error_seconds")
+    assert all(math.isnan(scene.value(f"sev1probe_clock_{name}")) for name in names), "before it is read"
+    scene.metrics.set_clock_state(replace(CLOCK, synchronisation=synchronisation))
+    assert [scene.value(f"sev1probe_clock_{name}") for name in names] == pytest.approx(
+        [float(number) for number in shown.split()], nan_ok=True
+    )
+
+
+def test_a_controls_record_is_shown_once_there_is_one(scene: Any) -> None:
+    """Before its record a control has no success, which is not the success of nothing; a reload keeps what is known."""
+    assert math.isnan(scene.value("sev1probe_control_success_ratio", control="dns"))
+    assert scene.value("sev1probe_control_trusted", control="dns") == 0
+    scene.metrics.set_control("dns", 998_600, True)
+    scene.metrics.set_control("unknown", 1, True)
+    scene.configure(("main",), ("dns", "gateway"))
+    assert scene.value("sev1probe_control_success_ratio", control="dns") == 0.9986
+    assert scene.value("sev1probe_control_trusted", control="dns") == 1
+    assert scene.value("sev1probe_control_success_ratio", control="unknown") is None
+
+
+def test_blindness_is_a_state_and_a_count(scene: Any) -> None:
+    """Each time that a target's prober becomes blind counts once, however often it is said."""
+    seen = []
+    for blind in (False, True, True, False, True):
+        scene.metrics.set_blind("main", blind)
+        scene.metrics.set_blind("elsewhere", blind)
+        state, count = "sev1probe_blind", "sev1probe_blind_conditions_total"
+        seen.append((scene.value(state, target="main"), scene.value(count, target="main")))
+    assert seen == [(0, 0), (1, 1), (1, 1), (0, 1), (1, 2)]
+    assert scene.value("sev1probe_blind", target="elsewhere") is None
+
+
+def test_suspected_seconds_are_counted_apart(scene: Any, new_story: Callable[[], Any]) -> None:
+    """They show beside the verdicts and move no other count."""
+    story = new_story()
+    step, state = story.second(Cause.CREDENTIALS)
+    run = Suspicion(
+        target="main",
+        surface=Surface.API,
+        first_second=step.second - 6,
+        last_second=step.second,
+        seconds=5,
+        codes="401",
+        accepted_before_second=1,
+        accepted_after_second=2,
+    )
+    scene.metrics.observe_step(replace(step, suspicions=(run,)), state)
+    seen = [scene.value("sev1probe_suspected_seconds_total", target="main", surface=surface) for surface in Surface]
+    assert seen == [5, 0]
+    assert scene.value("sev1probe_seconds_total", target="main", surface="api", verdict="unavailable") == 0
+
+
+def test_polls_of_the_providers_page_are_counted_by_what_came_of_them(scene: Any) -> None:
+    """A page is read, refused with a status, or not had at all; only the first moves the time of the last success."""
+    polls = [READ, replace(READ, code=503, fetched_us=9), replace(READ, code=0, trouble="refused", fetched_us=9)]
+    polls.append(replace(READ, trouble="cut short", fetched_us=9))
+    for statement in polls:
+        scene.metrics.observe_statement(statement)
+    counts = {
+        outcome: scene.value("sev1probe_provider_page_polls_total", source="page", outcome=outcome)
+        for outcome in PagePoll
+    }
+    assert counts == {"read": 1, "refused": 1, "failed": 2}
+    success = scene.value("sev1probe_provider_page_last_success_timestamp_seconds", source="page")
+    assert success == 1_700_000_000.5
+
+
+def test_sources_are_bounded(scene: Any) -> None:
+    """Whoever reloads with ever new sources makes no endless number of series."""
+    for number in range(PAGE_SOURCES_MAX + 5):
+        scene.metrics.observe_statement(replace(READ, source=f"page-{number}"))
+    text = generate_latest(scene.registry).decode()
+    assert text.count("sev1probe_provider_page_last_success_timestamp_seconds{") == PAGE_SOURCES_MAX
 
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:

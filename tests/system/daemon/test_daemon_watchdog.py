@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.system.daemon.conftest import ROOT, Command, Daemon, Provider, Start
-else:
-    ROOT = Path(__file__).resolve().parents[3]
+    from tests.system.daemon.conftest import Command, Daemon, Start
+
+ROOT = Path(__file__).resolve().parents[3]
 
 Describe = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]

@@ -15,6 +15,7 @@ from probe import clock
 from probe.clock import SECOND_US, SystemClock
 from probe.core.engine import RULES_VERSION, TargetState
 from probe.core.model import Terms
+from probe.herald import Herald
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery
 from probe.metrics import Metrics
 from probe.runner import Runner
@@ -69,13 +70,14 @@ class Daemon:
         )
         self._teller.attach(self._queue, settings.ledger.queue_records_max)
         self._manager = ServiceManager()
+        self._herald = Herald(settings.vantage)
         self._vigil = Vigil(
             clock=self._clock,
             sink=self._teller,
             metrics=self._metrics,
             view=self._view,
             manager=self._manager,
-            keep=lambda _condition: None,
+            tell=self._herald.tell,
         )
         self._listener = Listener(
             host=settings.listener.host,
@@ -134,6 +136,7 @@ class Daemon:
             asyncio.create_task(self._cut_forever()),
             asyncio.create_task(self._take_inbox_forever()),
             asyncio.create_task(self._vigil.watch_forever()),
+            asyncio.create_task(self._herald.tell_forever()),
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
@@ -209,6 +212,7 @@ class Daemon:
         self._teller.configure(terms)
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
         self._metrics.configure(settings.targets, settings.controls)
+        self._herald.configure(settings.on_condition)
         self._vigil.configure([*terms], settings.blind_after_s, max(_timeouts_s(settings)))
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
         for state in states.values():
@@ -231,6 +235,7 @@ class Daemon:
         await _whatever_happens(self._queue.drain(limit_s * STOP_SHARE_LEDGER), limit_s)
         waiting = self._queue.records
         self._teller.tell_rest()
+        self._herald.close()
         for helper in helpers:
             helper.cancel()
         await asyncio.wait(helpers, timeout=limit_s * STOP_SHARE_CUT_OFF)
@@ -278,6 +283,9 @@ class Daemon:
             self._clock_is_off = is_off
             facts = {"wall_clock_ahead_s": ahead_us / SECOND_US, "seconds_named": "by the clock as it was before"}
             log.warning("clock.differs" if is_off else "clock.agrees", **facts)
+        for name, record in self._runner.control_records.items():
+            self._metrics.set_control(name, record.success_ppm, record.trusted)
+            self._view.show_control(name, record.success_ppm, record.trusted)
         self._vigil.second_begins(second)
 
     def _listen_to_signals(self) -> None:

@@ -144,10 +144,6 @@ class View:
         if name in self._controls:
             self._controls[name].success_ppm, self._controls[name].trusted = success_ppm, trusted
 
-    def observe_clock(self, state: ClockState) -> None:
-        """Take in what the kernel says of the host's clock."""
-        self._clock = state
-
     def observe_condition(self, condition: Condition) -> None:
         """Take in a turn of a condition of the prober itself; only what is raised is shown."""
         key = (condition.condition, condition.target)
@@ -157,7 +153,9 @@ class View:
             self._conditions.pop(key, None)
 
     def observe_remark(self, remark: Remark) -> None:
-        """Take in what the ledger keeps beside the seconds."""
+        """Take in what the ledger keeps beside the seconds; a condition was shown at once when it turned."""
+        if isinstance(remark, ClockState):
+            self._clock = remark
 
     def status(self) -> dict[str, Any]:
         """Give the body of `/api/v1/status`; docs/status.md describes each field."""

@@ -22,7 +22,7 @@ import structlog
 from probe.clock import SECOND_US, Clock
 from probe.core import blindness
 from probe.core.blindness import Moment, Sight
-from probe.core.model import Condition, ControlOutcome
+from probe.core.model import Condition, ControlOutcome, Remark
 from probe.core.schedule import Slot
 from probe.metrics import Metrics
 from probe.plan import Closed, Sink
@@ -71,14 +71,14 @@ class Vigil:
         metrics: Metrics,
         view: View,
         manager: ServiceManager,
-        keep: Callable[[Condition], None],
+        tell: Callable[[Condition], None],
     ) -> None:
         self._clock = clock
         self._sink = sink
         self._metrics = metrics
         self._view = view
         self._manager = manager
-        self._keep = keep
+        self._tell_others = tell
         self._insight = Insight()
         self._watches: dict[str, _Watch] = {}
         self._blind_after_us = 0
@@ -136,6 +136,10 @@ class Vigil:
             watch.reason = ""
             for turn in turns:
                 self._tell(turn)
+
+    def remark(self, remark: Remark) -> None:
+        """Pass on what the ledger keeps beside the seconds."""
+        self._sink.remark(remark)
 
     def started(self, slot: Slot, lateness_us: int) -> None:
         """Pass on that an attempt starts."""
@@ -225,7 +229,8 @@ class Vigil:
             log.warning("blind.over", **facts)
         self._metrics.set_blind(turn.target, turn.raised)
         self._view.observe_condition(turn)
-        self._keep(turn)
+        self._sink.remark(turn)
+        self._tell_others(turn)
 
     # Saying how things are.
 

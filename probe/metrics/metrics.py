@@ -106,7 +106,8 @@ class Metrics:
             success = self._families.scalar(catalogue.CONTROL_SUCCESS)
             if not success.has(control):
                 success.cell(control).value = math.nan
-            self._families.scalar(catalogue.CONTROL_TRUSTED).cell(control)
+                # A new control is believed until it has failed too often (core/controls.py).
+                self._families.scalar(catalogue.CONTROL_TRUSTED).cell(control).value = 1
 
     def _is_configured(
         self, labels: dict[str, str], targets: Collection[str], surfaces: Collection[tuple[str, str]]
@@ -140,7 +141,11 @@ class Metrics:
                 self._control(outcome.control, worked=outcome.worked, cause=outcome.cause).value += 1
 
     def observe_remark(self, remark: Remark) -> None:
-        """Show what the ledger keeps beside the seconds."""
+        """Show what the ledger keeps beside the seconds; a condition was shown at once when it turned."""
+        if isinstance(remark, ClockState):
+            self.set_clock_state(remark)
+        elif isinstance(remark, Statement):
+            self.observe_statement(remark)
 
     def _control(self, control: str, *, worked: bool, cause: Cause) -> Scalar:
         return self._families.scalar(catalogue.CONTROL_ATTEMPTS).cell(control, "true" if worked else "false", cause)

@@ -6,6 +6,7 @@ only there are relative paths moved to the file's folder.
 """
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -182,6 +183,19 @@ def _file(value: object, info: ValidationInfo) -> object:
     return path
 
 
+def _program(value: object, info: ValidationInfo) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise refuse("the path of a program")
+    if not isinstance(info.context, FromFile):
+        return value
+    path = info.context.folder / value
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise refuse(f"a program without arguments ({path} is no file that this user may run)")
+    return path
+
+
 def _ledger_url(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str) or not value or "\0" in value or "\n" in value:
         raise refuse("a file path, or an SQLAlchemy URL such as postgresql+psycopg://host/database")
@@ -265,6 +279,7 @@ Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 MailAddress = Annotated[str, AfterValidator(_mail_address), WithJsonSchema({"type": "string", "pattern": "^.+@.+$"})]
 CaFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"]})]
+Program = Annotated[Path | None, BeforeValidator(_program), WithJsonSchema({"type": ["string", "null"]})]
 Authorization = Annotated[str, AfterValidator(_authorization)]
 Body = Annotated[Any, AfterValidator(lambda value: _body(value))]
 Port = Annotated[int, Field(strict=True, ge=1, le=65_535)]

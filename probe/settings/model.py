@@ -27,6 +27,7 @@ from probe.settings.kinds import (
     Host,
     HostPort,
     LedgerUrl,
+    Program,
     Url,
     WholeSeconds,
     redact_url,
@@ -195,6 +196,7 @@ class Settings(Frozen):
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=TARGETS_MAX)]
     controls: Annotated[tuple[Control, ...], Field(max_length=CONTROLS_MAX)] = ()
     blind_after_s: Duration = named("blind_after", 30.0, ge=5, le=3_600)
+    on_condition: Program = None
     ledger: Ledger = Field(default_factory=Ledger)
     listener: Listener = Field(default_factory=Listener)
     log: Log = Field(default_factory=Log)

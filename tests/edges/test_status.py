@@ -119,7 +119,7 @@ def test_the_clocks_state_is_shown_once_it_is_known() -> None:
     """Before it was read the body says nothing of it."""
     view = view_with()
     assert view.status()["clock"] is None
-    view.observe_clock(CLOCK)
+    view.observe_remark(CLOCK)
     body = view.status()
     assert body["clock"] == {
         "second": 1_700_000_000,
@@ -129,7 +129,7 @@ def test_the_clocks_state_is_shown_once_it_is_known() -> None:
         "ahead_s": -0.5,
     }
     assert "clock: unsynchronised, estimated error 0.000250 s, at most 16.000000 s" in drawn(body)
-    view.observe_clock(replace(CLOCK, synchronisation=Synchronisation.UNKNOWN))
+    view.observe_remark(replace(CLOCK, synchronisation=Synchronisation.UNKNOWN))
     assert "clock: the kernel does not say" in drawn(view.status())
 
 

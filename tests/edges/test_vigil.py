@@ -20,6 +20,7 @@ from probe.core.model import (
     Outcome,
     Persistence,
     Phase,
+    Remark,
     Surface,
     Terms,
 )
@@ -64,10 +65,15 @@ class Desk:
 
     full: bool = False
     taken: list[Closed] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
     def offer(self, closed: Sequence[Closed], controls: Sequence[ControlOutcome], checkpoint: bool) -> None:
         """Note it."""
         self.taken.extend(closed)
+
+    def remark(self, remark: Remark) -> None:
+        """Keep it."""
+        self.remarks.append(remark)
 
     def started(self, slot: Slot, lateness_us: int) -> None:
         """Hear it."""
@@ -83,7 +89,7 @@ class Scene:
         self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.listening.bind(str(notify_path))
         self.listening.setblocking(False)
-        self.clock, self.desk, self.kept = HandClock(), Desk(), list[Condition]()
+        self.clock, self.desk, self.turns = HandClock(), Desk(), list[Condition]()
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry, version="0", rules_version=1)
         self.view = View(version="0", vantage="here", started_second=START_SECOND)
@@ -94,7 +100,7 @@ class Scene:
             metrics=self.metrics,
             view=self.view,
             manager=self.manager,
-            keep=self.kept.append,
+            tell=self.turns.append,
         )
         self.states: dict[str, engine.TargetState] = {}
 
@@ -190,7 +196,7 @@ def test_a_blind_target_is_told_everywhere_and_so_is_its_end(
     scene.wait(30)
     assert scene.vigil.healthy() == (True, "Probing, judging and recording.")
     scene.wait(1)
-    (raised,) = scene.kept
+    (raised,) = scene.turns
     words = "no second was judged for 31 s: the second loop closes none"
     assert (raised.condition, raised.target, raised.raised, raised.words) == ("blind", "main", True, words)
     assert (raised.since_second, raised.noticed_second) == (START_SECOND + 1, START_SECOND + 32)
@@ -199,10 +205,11 @@ def test_a_blind_target_is_told_everywhere_and_so_is_its_end(
     assert scene.vigil.healthy() == (False, f"The prober is blind for main since 2023-11-14T22:13:21Z: {words}.")
     assert scene.vigil.status_line().startswith("BLIND for main; Watching 1 target;")
     scene.wait(20)
-    assert scene.kept == [raised]
+    assert scene.turns == [raised]
 
     scene.judge()
-    assert [turn.raised for turn in scene.kept] == [True, False]
+    assert [turn.raised for turn in scene.turns] == [True, False]
+    assert scene.desk.remarks == scene.turns
     assert (scene.metric("blind"), scene.metric("blind_conditions_total")) == (0, 1)
     assert scene.view.status()["conditions"] == []
     assert scene.vigil.healthy()[0]
@@ -252,14 +259,14 @@ def test_the_words_say_why(scene: Scene, happens: Callable[[Scene], None], why: 
     """Whoever is woken knows where to look."""
     happens(scene)
     scene.wait(31)
-    assert [turn.words for turn in scene.kept] == [f"no second was judged for 31 s: {why}"]
+    assert [turn.words for turn in scene.turns] == [f"no second was judged for 31 s: {why}"]
 
 
 def test_a_second_loop_that_begins_nothing_is_seen_by_others(scene: Scene) -> None:
     """The looks come from a timer of their own, so a loop that is stuck raises the condition too."""
     scene.clock.passed_us += 31 * SECOND_US
     scene.vigil.look()
-    assert [turn.words for turn in scene.kept] == ["no second was judged for 31 s: no second has begun for 31 s"]
+    assert [turn.words for turn in scene.turns] == ["no second was judged for 31 s: no second has begun for 31 s"]
     assert scene.vigil.healthy() == (False, "The prober is blind: no second has begun for 31 s.")
 
 
@@ -270,10 +277,10 @@ def test_a_start_blinds_nobody_until_it_has_had_its_time(tmp_path: Path) -> None
     scene.skip("the daemon was down")
     scene.clock.passed_us += 30 * SECOND_US
     scene.vigil.look()
-    assert scene.kept == []
+    assert scene.turns == []
     scene.clock.passed_us += SECOND_US
     scene.vigil.look()
-    assert scene.kept[0].words == "no second was judged for 31 s: no second has begun yet"
+    assert scene.turns[0].words == "no second was judged for 31 s: no second has begun yet"
     scene.listening.close()
     scene.manager.close()
 
@@ -287,7 +294,7 @@ def test_one_blind_target_is_not_hidden_by_one_that_is_judged(scene: Scene) -> N
         scene.judge("other")
         scene.vigil.turned()
         fed += scene.told().count(FEED)
-    assert [(turn.target, turn.raised) for turn in scene.kept] == [("main", True)]
+    assert [(turn.target, turn.raised) for turn in scene.turns] == [("main", True)]
     assert fed == 40
 
 
@@ -295,7 +302,7 @@ def test_a_target_that_leaves_takes_its_condition_with_it(scene: Scene) -> None:
     """Nobody is kept awake by what is not watched any more."""
     scene.wait(31)
     scene.watch("other")
-    assert [(turn.raised, turn.words) for turn in scene.kept[1:]] == [(False, "the target is not watched any more")]
+    assert [(turn.raised, turn.words) for turn in scene.turns[1:]] == [(False, "the target is not watched any more")]
     assert scene.view.status()["conditions"] == []
     assert scene.vigil.healthy()[0]
 
@@ -308,9 +315,9 @@ def test_a_hanging_provider_is_not_our_blindness(scene: Scene, lines: list[struc
         ("watchdog.short", 65),
     ]
     scene.wait(65)
-    assert scene.kept == []
+    assert scene.turns == []
     scene.wait(1)
-    assert len(scene.kept) == 1
+    assert len(scene.turns) == 1
 
 
 def test_only_the_turns_that_close_seconds_feed_the_watchdog(scene: Scene) -> None:

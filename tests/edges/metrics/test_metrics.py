@@ -78,10 +78,10 @@ def tell_everything(scene: Any, story: Any) -> None:
     scene.metrics.observe_commit(18_000, sequence=8, digest="fedcba9876543210" * 4)
     scene.metrics.set_ledger(writable=True, queue_records=3, queue_records_max=200_000, unrecorded_seconds=1)
     scene.metrics.observe_reload(successful=True, wall_us=1_700_000_000_250_000)
-    scene.metrics.set_clock_state(CLOCK)
+    for remark in (CLOCK, READ):
+        scene.metrics.observe_remark(remark)
     scene.metrics.set_control("dns", 998_600, True)
     scene.metrics.set_blind("main", True)
-    scene.metrics.observe_statement(READ)
 
 
 def exposition(scene: Any) -> str:
@@ -256,12 +256,12 @@ def test_a_clock_that_nobody_knows_is_neither_well_nor_wrong(
 def test_a_controls_record_is_shown_once_there_is_one(scene: Any) -> None:
     """Before its record a control has no success, which is not the success of nothing; a reload keeps what is known."""
     assert math.isnan(scene.value("sev1probe_control_success_ratio", control="dns"))
-    assert scene.value("sev1probe_control_trusted", control="dns") == 0
-    scene.metrics.set_control("dns", 998_600, True)
+    assert scene.value("sev1probe_control_trusted", control="dns") == 1
+    scene.metrics.set_control("dns", 998_600, False)
     scene.metrics.set_control("unknown", 1, True)
     scene.configure(("main",), ("dns", "gateway"))
     assert scene.value("sev1probe_control_success_ratio", control="dns") == 0.9986
-    assert scene.value("sev1probe_control_trusted", control="dns") == 1
+    assert scene.value("sev1probe_control_trusted", control="dns") == 0
     assert scene.value("sev1probe_control_success_ratio", control="unknown") is None
 
 

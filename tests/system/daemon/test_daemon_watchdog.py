@@ -125,10 +125,14 @@ def test_a_second_loop_that_closes_nothing_starves_the_watchdog_and_raises_the_c
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sitecustomize.py").write_text(DEAF_ATTEMPTS)
     deaf = tmp_path / "deaf"
+    told = tmp_path / "told"
+    program = tmp_path / "tell.sh"
+    program.write_text(f'#!/bin/sh\necho "$SEV1PROBE_CONDITION $SEV1PROBE_TARGET $SEV1PROBE_TURN" >> {told}\n')
+    program.chmod(0o700)
     watched = target(timeout="1s")
     del watched["smtp"]
     daemon = start(
-        settings(watched, blind_after="6s"),
+        settings(watched, blind_after="6s", on_condition=str(program)),
         PYTHONPATH=f"{tmp_path / 'broken'}:{ROOT}",
         DEAF_WHILE=str(deaf),
         **manager.environment,
@@ -156,4 +160,6 @@ def test_a_second_loop_that_closes_nothing_starves_the_watchdog_and_raises_the_c
     assert over["since"] == raised["since"]
     assert daemon.metric("blind", target="main") == 0
     feeds(daemon, manager, 1)
+    daemon.wait_for_log("on_condition.ended", count=2)
+    assert told.read_text().splitlines() == ["blind main raised", "blind main over"]
     assert daemon.end()[0] == 0

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from probe.ledger import remarks_of
+from probe.ledger.tables import RemarkKind
+from probe.times import utc
+
 if TYPE_CHECKING:
     from tests.system.daemon.conftest import Command, Daemon, Start
 
@@ -163,3 +167,8 @@ def test_a_second_loop_that_closes_nothing_starves_the_watchdog_and_raises_the_c
     daemon.wait_for_log("on_condition.ended", count=2)
     assert told.read_text().splitlines() == ["blind main raised", "blind main over"]
     assert daemon.end()[0] == 0
+    kept = remarks_of(str(tmp_path / "ledger.sqlite3"), RemarkKind.CONDITION)
+    assert [(turn.target, turn.raised, utc(turn.since_second)) for turn in kept] == [
+        ("main", True, raised["since"]),
+        ("main", False, raised["since"]),
+    ]

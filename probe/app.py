@@ -16,7 +16,8 @@ from probe.clock import SECOND_US, SystemClock
 from probe.core.engine import RULES_VERSION, TargetState
 from probe.core.model import Terms
 from probe.herald import Herald
-from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery
+from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
+from probe.ledger.tables import RemarkKind
 from probe.metrics import Metrics
 from probe.runner import Runner
 from probe.settings import Loaded, Settings, SettingsError, load
@@ -110,6 +111,7 @@ class Daemon:
         _log_recovery(recovery, self._ledger.name)
         self._show(settings, plan.terms, recovery.states)
         self._show_chain(recovery)
+        self._vigil.take_up(await asyncio.to_thread(remarks_of, settings.ledger.url, RemarkKind.CONDITION))
         runner = self._runner = Runner(
             plan=plan,
             clock=self._clock,

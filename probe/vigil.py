@@ -14,7 +14,7 @@ condition instead.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -106,6 +106,17 @@ class Vigil:
                 self._tell(over)
         for name in targets:
             self._watches.setdefault(name, _Watch(sight=blindness.begin(name, now)))
+
+    def take_up(self, kept: Iterable[Condition]) -> None:
+        """Go on with what an earlier run left raised, by the turns that the ledger has in their order."""
+        latest = {turn.target: turn for turn in kept if turn.condition == blindness.BLIND}
+        now = self._now()
+        for name, turn in latest.items():
+            if turn.raised and name in self._watches:
+                self._watches[name].sight = blindness.take_up(name, turn, now)
+                log.warning("blind.still", target=name, since=utc(turn.since_second), words=turn.words)
+                self._metrics.set_blind(name, True)
+                self._view.observe_condition(turn)
 
     def attach(self, insight: Insight) -> None:
         """Name whom to ask why nothing is judged."""

@@ -49,6 +49,11 @@ def begin(target: str, now: Moment) -> Sight:
     return Sight(target=target, judged=now)
 
 
+def take_up(target: str, raised: Condition, now: Moment) -> Sight:
+    """Begin to watch a target whose condition an earlier run of the daemon left raised: the next judgement ends it."""
+    return Sight(target=target, judged=now, condition=raised)
+
+
 def is_judged(step: Step) -> bool:
     """Say whether a step is a judgement: an unobserved second is none."""
     return step.verdict is not Verdict.UNOBSERVED
@@ -72,12 +77,12 @@ def look(sight: Sight, now: Moment, blind_after_us: int, why: str) -> tuple[Sigh
 
 def judge(sight: Sight, now: Moment, blind_after_us: int, why: str) -> tuple[Sight, tuple[Condition, ...]]:
     """Take in that a second was judged; give the turns, which are both if the condition was raised by nobody yet."""
-    silent_us = sight.silent_us(now)
     sight, raised = look(sight, now, blind_after_us, why)
     following = Sight(target=sight.target, judged=now)
     if sight.condition is None:
         return following, ()
-    over = _over(sight.condition, now, f"a second was judged again, after {silent_us // SECOND_US} s")
+    after_s = now.second - sight.condition.since_second
+    over = _over(sight.condition, now, f"a second was judged again, after {after_s} s")
     return following, (over,) if raised is None else (raised, over)
 
 

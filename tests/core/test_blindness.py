@@ -97,6 +97,18 @@ def test_a_condition_says_since_when_and_why_and_how_it_ended() -> None:
     assert (over.since_second, over.noticed_second) == (START_SECOND, START_SECOND + 45)
 
 
+def test_a_condition_that_was_left_raised_is_not_raised_again() -> None:
+    """It goes on from its own beginning, and the next judgement ends it."""
+    raised = turns_of([(301, False)])[0]
+    sight = blindness.take_up("main", raised, moment(1_000))
+    assert blindness.look(sight, moment(2_000), AFTER_US, "") == (sight, None)
+    sight, turns = blindness.judge(sight, moment(2_005), AFTER_US, "")
+    assert [(turn.raised, turn.since_second, turn.words) for turn in turns] == [
+        (False, START_SECOND, "a second was judged again, after 200 s")
+    ]
+    assert sight == blindness.begin("main", moment(2_005))
+
+
 def test_a_target_that_is_not_watched_any_more_is_no_alarm() -> None:
     """A condition that is raised ends with the target; without one there is nothing to say."""
     assert blindness.leave(begun(), moment(900)) is None

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -283,6 +283,27 @@ def test_a_start_blinds_nobody_until_it_has_had_its_time(tmp_path: Path) -> None
     assert scene.turns[0].words == "no second was judged for 31 s: no second has begun yet"
     scene.listening.close()
     scene.manager.close()
+
+
+def test_a_condition_that_a_run_left_raised_ends_with_the_next_judgement(scene: Scene) -> None:
+    """The record has an end for each beginning, also where the daemon died in between."""
+    scene.wait(31)
+    raised = scene.turns[0]
+    over = replace(raised, raised=False)
+    scene.watch("main", "other")
+    scene.turns.clear()
+    later = replace(raised, since_second=raised.since_second + 100)
+    scene.vigil.take_up([raised, over, replace(later, target="gone"), replace(later, target="other"), over])
+    assert [(shown["target"], shown["since_second"]) for shown in scene.view.status()["conditions"]] == [
+        ("main", raised.since_second),
+        ("other", later.since_second),
+    ]
+    assert (scene.metric("blind", "other"), scene.turns) == (1, [])
+    scene.wait(99)
+    scene.judge("other")
+    (ended,) = scene.turns
+    assert (ended.target, ended.raised, ended.since_second) == ("other", False, later.since_second)
+    assert scene.metric("blind", "other") == 0
 
 
 def test_one_blind_target_is_not_hidden_by_one_that_is_judged(scene: Scene) -> None:

@@ -75,6 +75,7 @@ class Herald:
 
     def close(self) -> None:
         """Run nothing more, and end what runs."""
+        self._program = None
         self._waiting.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._running is not None:
@@ -92,8 +93,8 @@ class Herald:
                 cwd="/",
                 start_new_session=True,
             )
-        except OSError as error:
-            return f"it can't be started: {error.strerror}"
+        except (OSError, ValueError) as error:  # The latter for a fact that no environment can hold.
+            return f"it can't be started: {error.strerror if isinstance(error, OSError) else error}"
         self._running = running
         try:
             code = running.wait(self._program_s_max)

@@ -176,6 +176,18 @@ async def test_a_program_that_fails_is_said_to(
     assert [line.get("reason") for line in await ended(lines, 2)] == [reason, reason]
 
 
+async def test_a_fact_that_no_environment_can_hold_ends_nothing(
+    herald: Herald, program: Write, lines: list[structlog.typing.EventDict]
+) -> None:
+    """Whatever the words are, the daemon goes on and the next turn is told."""
+    herald.configure(program(""))
+    herald.tell(replace(TURN, words="a\0b"))
+    herald.tell(TURN)
+    first, second = await ended(lines, 2)
+    assert first["reason"] == "it can't be started: embedded null byte"
+    assert second["event"] == "on_condition.ended"
+
+
 async def test_what_waits_is_bounded(herald: Herald, program: Write, lines: list[structlog.typing.EventDict]) -> None:
     """A flood of turns is cut off and said, and without a program none waits at all."""
     for _ in range(WAITING_MAX + 1):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from probe.core.engine import begin
 from probe.core.model import Surface
 from probe.runner import Runner
 from probe.systemd import ServiceManager
@@ -95,3 +96,25 @@ def test_a_sound_loop_never_closes_nothing_for_longer_than_is_said(
     longest_s = simulate(scenario())
     assert timeout_s < longest_s <= timeout_s + margin_s
     assert not [line for line in lines if line["event"].startswith("blind.") and line["event"] != "blind.later"]
+
+
+def test_a_target_that_leaves_while_its_record_is_ahead_is_waited_for_no_more() -> None:
+    """Health and watchdog ask which targets wait for the clock; one that is not watched any more is none of them."""
+
+    async def scenario() -> tuple[dict[str, int], dict[str, int]]:
+        host = HostTime()
+        both = [Watch(name="main"), Watch(name="ahead")]
+        ahead = begin("ahead", both[1].terms, FIRST_SECOND + 600)
+        life = Life(host, Calm(), ScriptedLedger(), watches=both, states={"ahead": ahead})
+        life.start()
+        await life.run_through(3)
+        before = dict(life.runner.waiting)
+        life.reload(both[:1])
+        await life.run_through(6)
+        after = dict(life.runner.waiting)
+        await life.stop()
+        return before, after
+
+    before, after = simulate(scenario())
+    assert list(before) == ["ahead"]
+    assert after == {}

@@ -38,6 +38,9 @@ GOOD_FIRST_DIGIT: Final = {phase: 3 if phase is Phase.DATA else 2 for phase in R
 _LIMIT_WORDS: Final = r"\b(?:limit|limits|limited|rate|exceeded|too many|throttl\w*)\b"
 _QUOTA_WORDS: Final = r"\b(?:quota|(?:sending|daily|hourly|monthly) limit|suspended)\b"
 _CROWD_WORDS: Final = r"concurrency limit|too many (?:concurrent )?connections"
+_NOT_POLICY: Final = ("none", "x.0.z", "x.3.z", "x.4.z")
+# x.0.z is "other undefined status" (RFC 3463): it says no more than the code does.
+_BARE: Final = ("none", "x.0.z")
 
 
 class Own(StrEnum):
@@ -67,9 +70,10 @@ ROWS: Final[tuple[Row, ...]] = (
         note="The server has taken the message; whatever happens at QUIT changes nothing."),
 
     # What the provider documents word by word.
-    Row(codes=("421",), text=_CROWD_WORDS, own=Own.WITHIN, cause=Cause.SERVICE_CLOSING,
-        note="We keep to the documented 10 connections, so others (or the server) filled the house."),
-    Row(codes=("421",), text=_CROWD_WORDS, own=Own.BEYOND, cause=Cause.THROTTLED,
+    Row(codes=("421",), enhanced=_NOT_POLICY, text=_CROWD_WORDS, own=Own.WITHIN, cause=Cause.SERVICE_CLOSING,
+        note="We keep to the documented 10 connections, so others (or the server) filled the house. With x.7.z it is "
+             "a policy about our address instead, and the same words carry no claim."),
+    Row(codes=("421",), enhanced=_NOT_POLICY, text=_CROWD_WORDS, own=Own.BEYOND, cause=Cause.THROTTLED,
         note="We are over the documented number ourselves."),
     Row(codes=("4yz", "5yz"), enhanced=("x.5.3",), cause=Cause.THROTTLED,
         note="452 4.5.3 says 'Service unavailable, batch limit reached', and yet it is our own limit."),
@@ -86,19 +90,19 @@ ROWS: Final[tuple[Row, ...]] = (
         note="DEPARTURE: the reference charges every 421 to the server; one that names our quota can't carry a claim."),
     Row(codes=("421",), text=_LIMIT_WORDS, cause=Cause.THROTTLED,
         note="DEPARTURE: likewise for one that names a rate or a limit."),
-    Row(phases=(Phase.STARTTLS, Phase.AUTH), codes=("421",), enhanced=("4.7.z",), cause=Cause.SERVICE_CLOSING,
-        note="4.7.0 here is the server's own trouble (421 4.7.0 TLS Negotiation failed)."),
+    Row(phases=(Phase.STARTTLS, Phase.AUTH), codes=("421",), enhanced=("4.7.0",), cause=Cause.SERVICE_CLOSING,
+        note="4.7.0 here is the server's own trouble (421 4.7.0 TLS Negotiation failed); other 4.7.z are policy."),
     Row(codes=("421",), enhanced=("x.7.z",), cause=Cause.THROTTLED,
         note="DEPARTURE: the reference charges 421 after the banner to the server whatever it adds; x.7.z is policy."),
     Row(codes=("421",), cause=Cause.SERVICE_CLOSING, note="Bare, or with any other enhanced code."),
 
     # TLS and authentication have meanings of their own (RFC 3207 section 4, RFC 4954 section 6).
+    Row(phases=(Phase.STARTTLS, Phase.AUTH), codes=("454",), text=_LIMIT_WORDS, cause=Cause.THROTTLED,
+        note="454 Throttling failure: another provider's, for whoever points this at it."),
     Row(phases=(Phase.STARTTLS,), codes=("454",), cause=Cause.TLS_SERVER_ERROR,
         note="TLS not available due to temporary reason."),
     Row(phases=(Phase.AUTH,), codes=("432", "525", "530", "534", "535", "538"), cause=Cause.CREDENTIALS,
         note="A 535 that comes and goes with unchanged credentials is left to people: the next second tells."),
-    Row(phases=(Phase.AUTH,), codes=("454",), text=_LIMIT_WORDS, cause=Cause.THROTTLED,
-        note="454 Throttling failure: another provider's, for whoever points this at it."),
     Row(phases=(Phase.AUTH,), codes=("454",), cause=Cause.AUTH_UNAVAILABLE, note="Temporary server failure."),
     Row(phases=(Phase.AUTH,), codes=("500", "501", "503", "504"), cause=Cause.REQUEST_REJECTED,
         note="500 5.5.6 line too long, mechanism not known, out of order."),
@@ -107,12 +111,8 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(phases=(Phase.AUTH,), codes=("5yz",), enhanced=("x.7.z",), cause=Cause.CREDENTIALS),
 
     # Banner.
-    Row(phases=(Phase.BANNER,), codes=("554",), enhanced=("none",), cause=Cause.REPLY_PERMANENT,
-        note="'No SMTP service here' (RFC 5321 section 3.1). Contestable, so the reply is kept verbatim."),
-
-    # EHLO. HELO is not tried on 500 or 502: STARTTLS and AUTH need EHLO, and a second try would hide the first.
-    Row(phases=(Phase.EHLO,), codes=("500", "501", "502", "504", "550"), cause=Cause.REQUEST_REJECTED,
-        note="DEPARTURE: no fall-back to HELO; it could neither encrypt nor log in."),
+    Row(phases=(Phase.BANNER,), codes=("521", "554"), enhanced=_BARE, cause=Cause.REPLY_PERMANENT,
+        note="'No SMTP service here' (RFC 5321 section 3.1, RFC 7504). Contestable, so the reply is kept verbatim."),
 
     # The transaction: limits of ours first, since they borrow the codes of a sick server.
     Row(phases=_TRANSACTION, codes=("530",), cause=Cause.CREDENTIALS, note="Authentication required."),
@@ -123,6 +123,9 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(codes=("4yz",), text=r"\[internal\]", cause=Cause.REPLY_TRANSIENT,
         note="Made by the server itself, not passed on from elsewhere."),
     Row(codes=("4yz", "5yz"), enhanced=("none", "x.7.z", "x.0.z"), text=_QUOTA_WORDS, cause=Cause.QUOTA),
+    # EHLO. HELO is not tried on 500 or 502: STARTTLS and AUTH need EHLO, and a second try would hide the first.
+    Row(phases=(Phase.EHLO,), codes=("500", "501", "502", "504", "550"), cause=Cause.REQUEST_REJECTED,
+        note="DEPARTURE: no fall-back to HELO; it could neither encrypt nor log in."),
     Row(codes=("4yz",), enhanced=("none", "4.7.z", "4.0.z"), text=_LIMIT_WORDS, cause=Cause.THROTTLED,
         note="450, 451, 452, 454 that name a rate or a limit."),
     Row(codes=("455",), cause=Cause.THROTTLED, note="Parameters not accommodated now."),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probe.core import conducts_smtp
 from probe.core.endings import fault_of
 from probe.core.model import Cause, Fault, Phase
 from probe.core.replies_smtp import (
@@ -173,5 +174,5 @@ def test_silence_and_closing_are_judged_by_phase(phase: Phase, ending: Ending, f
 
 def test_the_documentation_is_printed_from_the_table() -> None:
     """The page in docs/ equals what the table prints, and a row is one line of it."""
-    assert DOCUMENT.read_text(encoding="utf-8") == as_markdown()
+    assert DOCUMENT.read_text(encoding="utf-8") == as_markdown() + conducts_smtp.as_markdown()
     assert len(re.findall(r"(?m)^\| \d+ \|", as_markdown())) == len(ROWS)

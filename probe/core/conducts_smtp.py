@@ -362,7 +362,7 @@ def cases(case: ReplyCase | ConductCase) -> Iterator[tuple[Place, Expected]]:
 
 def as_markdown() -> str:
     """Print the section of the documentation."""
-    count = sum(len(case.places) for case in (*REPLIES, *CONDUCTS))
+    count = sum(len(case.places) for case in REPLIES) + sum(len(case.places) for case in CONDUCTS)
     lines = [
         "",
         "## How the server can behave, and what we say",

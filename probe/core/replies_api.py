@@ -58,7 +58,8 @@ class Ended(StrEnum):
     CLOSED_BEFORE_REQUEST = "closed before the request could be sent"
     SEND_STUCK = "request not written at the deadline"
     SEND_UNACKNOWLEDGED = "request not acknowledged by the other side's TCP at the deadline"
-    REPLY_SILENT = "no complete status line and headers at the deadline"
+    REPLY_SILENT = "no byte of a reply at the deadline"
+    HEAD_STALLED = "status line and headers begun and not whole at the deadline"
     CLOSED_BEFORE_REPLY = "closed before any byte of a reply"
     RESET_BEFORE_REPLY = "reset before any byte of a reply"
     CLOSED_IN_HEAD = "closed within status line or headers"
@@ -299,6 +300,7 @@ WITHOUT_REPLY: Final[dict[Ended, EndedRow]] = {
         maybe_accepted=True,
         why="The server's host had acknowledged the request. Interim (1xx) replies are no reply.",
     ),
+    Ended.HEAD_STALLED: EndedRow(cause=Cause.BODY_STALLED, maybe_accepted=True, why="The reply had begun."),
     Ended.CLOSED_BEFORE_REPLY: EndedRow(
         cause=Cause.RESET,
         maybe_accepted=True,
@@ -348,6 +350,12 @@ def judge(reply: ApiReply, *, secrets: Iterable[str] = ()) -> ApiJudgement:
         reply=tidy(text, secrets, is_cut=reply.ending is not Ending.WHOLE or bool(reply.retry_after)),
         maybe_accepted=row.maybe_accepted,
     )
+
+
+def row_for(reply: ApiReply) -> Row:
+    """Return the first row that fits; there always is one."""
+    document = _document(reply.body) if reply.ending is Ending.WHOLE else None
+    return _row(reply, _shape(reply, document), *_essence(reply, document))
 
 
 def tidy(

@@ -42,7 +42,7 @@ _ENDED_BY_PHASE = {
     Phase.TLS: Ended.TLS_SILENT,
     Phase.REQUEST: Ended.SEND_STUCK,
     Phase.FIRST_BYTE: Ended.REPLY_SILENT,
-    Phase.BODY: Ended.REPLY_SILENT,
+    Phase.BODY: Ended.HEAD_STALLED,
 }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,10 @@ from probe.core.model import Outcome, Surface, Ticket
 from probe.settings import Connections, Smtp
 from probe.surfaces.smtp import SmtpSurface
 
+# Not 127.0.0.1, where whoever looks for a server that has left could come across ours.
+HOST = "127.0.77.1"
 SETTLE_S = 2.0
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GOOD = {
     Place.BANNER: b"220 2.0.0 line.example ESMTP\r\n",
     Place.STARTTLS: b"220 2.0.0 continue\r\n",
@@ -206,7 +209,8 @@ class Talk:
             for byte in SERVER_HELLO_BEGUN if self.actor.place is Place.TLS else good:
                 self.writer.write(bytes([byte]))
                 with suppress(TimeoutError):
-                    return await asyncio.wait_for(self.actor.may_leave.wait(), 1.0)
+                    await asyncio.wait_for(self.actor.may_leave.wait(), 1.0)
+                    return
         elif conduct in (Conduct.ENDLESS_LINES, Conduct.ENDLESS_LINE):
             while True:
                 self.writer.write(b"250-and\r\n" * 50 if conduct is Conduct.ENDLESS_LINES else b"250 " + b"x" * 500)
@@ -259,7 +263,7 @@ class Stage:
     def surface(self, port: int, *, keeps: bool = False, in_flight_max: int = 10, **options: Any) -> SmtpSurface:
         """Make a surface for a port."""
         values: dict[str, Any] = {
-            "host": "127.0.0.1",
+            "host": HOST,
             "port": port,
             "user": "SMTP_Injection",
             "password": "correct-horse",
@@ -288,11 +292,11 @@ class Stage:
         options = dict(play.variant)
         actor = Actor(place=play.place, case=play.case, contexts=self.contexts, **options)
         is_deaf = actor.conduct is Conduct.DEAF
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_server((HOST, 0)) as listener:
             if is_deaf:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             server = await asyncio.start_server(actor.serve, sock=listener, limit=2**22)
-            relay = await asyncio.start_server(_Relay(listener.getsockname()[1]).serve, "127.0.0.1", 0)
+            relay = await asyncio.start_server(_Relay(listener.getsockname()[1]).serve, HOST, 0)
             is_relayed = play.place is Place.TLS and actor.conduct is Conduct.SPLIT
             surface = self.surface(
                 (relay if is_relayed else server).sockets[0].getsockname()[1],
@@ -342,7 +346,7 @@ class Stage:
 
     async def _connect(self, conduct: Conduct, within_s: float) -> Seen:
         with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
+            listener.bind((HOST, 0))
             surface = self.surface(listener.getsockname()[1])
             if conduct is Conduct.NOBODY:
                 outcome = await self.attempt(surface, within_s)
@@ -361,7 +365,7 @@ class _Relay:
     port: int
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        inner_reader, inner_writer = await asyncio.open_connection(HOST, self.port)
 
         async def hand_on() -> None:
             while data := await reader.read(65_536):
@@ -383,14 +387,15 @@ class _Relay:
 
 @pytest.fixture(scope="session")
 def bad_certificates(authority: trustme.CA) -> dict[str, ssl.SSLContext]:
-    """Give server contexts with certificates to fail with, by what is wrong with them."""
+    """Give server contexts by what is wrong with their certificates."""
     now = datetime.now(UTC)
     day = timedelta(days=1)
     certificates = {
-        "expired": authority.issue_cert("127.0.0.1", not_before=now - 3 * day, not_after=now - day),
-        "not yet valid": authority.issue_cert("127.0.0.1", not_before=now + day, not_after=now + 3 * day),
+        "good": authority.issue_cert(HOST),
+        "expired": authority.issue_cert(HOST, not_before=now - 3 * day, not_after=now - day),
+        "not yet valid": authority.issue_cert(HOST, not_before=now + day, not_after=now + 3 * day),
         "wrong name": authority.issue_cert("other.example"),
-        "unknown authority": trustme.CA().issue_cert("127.0.0.1"),
+        "unknown authority": trustme.CA().issue_cert(HOST),
     }
     contexts = {}
     for name, certificate in certificates.items():
@@ -400,12 +405,10 @@ def bad_certificates(authority: trustme.CA) -> dict[str, ssl.SSLContext]:
 
 
 @pytest.fixture
-async def smtp_stage(
-    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, bad_certificates: dict[str, ssl.SSLContext]
-) -> AsyncIterator[Stage]:
+async def smtp_stage(client_tls: ssl.SSLContext, bad_certificates: dict[str, ssl.SSLContext]) -> AsyncIterator[Stage]:
     """Give a stage on which SMTP cases are played."""
     contexts: dict[Conduct | None, ssl.SSLContext] = {
-        None: server_tls,
+        None: bad_certificates["good"],
         Conduct.EXPIRED: bad_certificates["expired"],
         Conduct.NOT_YET_VALID: bad_certificates["not yet valid"],
         Conduct.WRONG_NAME: bad_certificates["wrong name"],
@@ -414,3 +417,9 @@ async def smtp_stage(
     resolver = aiodns.DNSResolver()
     yield Stage(contexts, client_tls, resolver)
     await resolver.close()
+
+
+@pytest.fixture(scope="session")
+def relay_of() -> Callable[[int], Serve]:
+    """Give a function from a port to what serves it on, in packets of one byte."""
+    return lambda port: _Relay(port).serve

@@ -229,7 +229,8 @@ async def test_each_rule_is_met_over_a_socket_in_each_of_its_phases(attempt: Att
 
 def test_the_cases_say_whose_fault_it_is_as_the_causes_do() -> None:
     """A case's fault is the one that its cause has everywhere, and every kind of conduct has a case."""
-    found = [expected for case in (*REPLIES, *CONDUCTS) for _, expected in cases(case)]
+    every: list[ReplyCase | ConductCase] = [*REPLIES, *CONDUCTS]
+    found = [expected for case in every for _, expected in cases(case)]
     assert [expected for expected in found if fault_of(expected.cause) is not expected.fault] == []
     assert {case.conduct for case in CONDUCTS} == set(Conduct)
     assert sum(len(plays_of(table)) for table in (REPLIES, CONDUCTS)) > 1800

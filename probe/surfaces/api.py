@@ -49,13 +49,22 @@ _ENDED_BY_PHASE = {
 class _Journey:
     """How far one attempt has come."""
 
-    __slots__ = ("arrived", "connection", "maybe_accepted_before", "unacknowledged_bytes", "watch", "words")
+    __slots__ = (
+        "arrived",
+        "connection",
+        "is_mid_head",
+        "maybe_accepted_before",
+        "unacknowledged_bytes",
+        "watch",
+        "words",
+    )
 
     def __init__(self) -> None:
         self.watch = Watch()
         self.arrived = Arrived()
         self.connection = Connection.NONE
         self.unacknowledged_bytes = 0
+        self.is_mid_head = False
         self.words = ""  # how a kept connection ended that had to be renewed
         self.maybe_accepted_before = False  # by what was written to it
 
@@ -182,6 +191,7 @@ class ApiSurface:
             await exchange(connection, request, journey.watch, journey.arrived)
         except BaseException:
             journey.unacknowledged_bytes = connection.unacknowledged_bytes()
+            journey.is_mid_head = connection.is_mid_head
             connection.abort()
             raise
         if journey.arrived.ending is not Ending.WHOLE:
@@ -201,6 +211,8 @@ class ApiSurface:
 def _ended_at_deadline(journey: _Journey) -> Ended:
     if journey.watch.phase is Phase.FIRST_BYTE and journey.unacknowledged_bytes:
         return Ended.SEND_UNACKNOWLEDGED
+    if journey.watch.phase is Phase.BODY and not journey.is_mid_head:
+        return Ended.REPLY_SILENT
     return _ENDED_BY_PHASE[journey.watch.phase]
 
 

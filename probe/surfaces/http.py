@@ -42,6 +42,7 @@ TLS_SHUTDOWN_S_MAX = 1.0
 _HEAD_END: Final = b"\r\n\r\n"
 _FINAL_STATUS_MIN = 200
 _SWITCHING_PROTOCOLS = 101
+_STATUS_MIN = 100
 _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 
 
@@ -93,11 +94,18 @@ class HttpConnection(ResponseHandler):
         self._content: StreamReader | None = None
         self._watch: Watch | None = None
         self._stirred: asyncio.Future[None] | None = None
+        self._sock: Any = None
+        self._interim_bytes = 0
 
     @property
     def is_open(self) -> bool:
         """Say whether another request may follow: not closed, nothing left over in either direction."""
         return self.is_connected() and not self.should_close and not self.writing_paused
+
+    @property
+    def is_mid_head(self) -> bool:
+        """Say whether a head has begun and not ended; interim (1xx) replies before it are none."""
+        return self.head_bytes > self._interim_bytes
 
     def abort(self) -> None:
         """Drop the connection at once and free its descriptor; harmless if it is closed already."""
@@ -107,7 +115,7 @@ class HttpConnection(ResponseHandler):
     def begin(self, watch: Watch, *, head: bool) -> None:
         """Get ready for the reply to the next request; `head` says that it will have no body."""
         self._watch = watch
-        self.head_bytes = 0
+        self.head_bytes = self._interim_bytes = 0
         self._head_is_whole = False
         self._head_end = b""
         self._content = None
@@ -129,15 +137,19 @@ class HttpConnection(ResponseHandler):
 
     def unacknowledged_bytes(self) -> int:
         """Return how much of what we sent the other side's TCP has not acknowledged; 0 where nobody knows."""
-        sock = None if self.transport is None else self.transport.get_extra_info("socket")
-        if sock is None:
+        if self._sock is None:
             return 0
         try:
-            answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-        except OSError:
+            answer = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        except (OSError, ValueError):  # ValueError: it is closed.
             return 0
         (count,) = struct.unpack("i", answer)
         return int(count)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, and its socket apart: a TLS transport that was closed twice can't be asked for it."""
+        super().connection_made(transport)
+        self._sock = transport.get_extra_info("socket")
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, the head apart from what follows it.
@@ -184,6 +196,7 @@ class HttpConnection(ResponseHandler):
         status = data[0].code
         self._head_is_whole = status >= _FINAL_STATUS_MIN or status == _SWITCHING_PROTOCOLS
         self._content = data[1]
+        self._interim_bytes = self.head_bytes
         super().feed_data(data, size)
 
     def resume_writing(self) -> None:
@@ -260,6 +273,8 @@ async def _read_head(connection: HttpConnection, arrived: Arrived) -> StreamRead
             arrived.content_coding = headers.get("Content-Encoding", "")[:HEADER_CHARACTERS_MAX].lower()
             arrived.retry_after = headers.get("Retry-After", "")[:HEADER_CHARACTERS_MAX]
             return content
+        if message.code < _STATUS_MIN:
+            raise NoReply(Ended.NOT_HTTP, f"the status {message.code}, which HTTP does not have")
     raise NoReply(Ended.NOT_HTTP, "too many interim (1xx) replies")
 
 

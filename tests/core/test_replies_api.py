@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probe.core import conducts_api
 from probe.core.endings import fault_of
 from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Fault
 from probe.core.replies_api import (
@@ -247,4 +248,4 @@ def test_the_documentation_is_the_table() -> None:
     """The page in the documentation says what the code does."""
     page = Path(__file__).parents[2] / "docs" / "replies-api.md"
 
-    assert page.read_text() == markdown(), "write what probe.core.replies_api.markdown() returns into the page"
+    assert page.read_text() == markdown() + conducts_api.as_markdown(), "write what both return into the page"

@@ -361,7 +361,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
         (say_and(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, then="silent"), Fault.SERVER_ERROR, Cause.MALFORMED_REPLY, 0),
         (say_and(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + LENGTH + RESULTS), Fault.NONE, Cause.ACCEPTED, 200),
         (say_and(b"HTTP/1.1 100 Continue\r\n\r\n", then="silent"), Fault.SERVER_TIMEOUT, Cause.SILENT, 0),
-        (say_and(OK, then="silent"), Fault.SERVER_TIMEOUT, Cause.SILENT, 0),
+        (say_and(OK, then="silent"), Fault.SERVER_TIMEOUT, Cause.BODY_STALLED, 0),
         (say_and(then="silent"), Fault.SERVER_TIMEOUT, Cause.SILENT, 0),
         (say_and(OK + LENGTH, RESULTS[:40], then="silent"), Fault.SERVER_TIMEOUT, Cause.BODY_STALLED, 200),
         (say_and(OK + CHUNKED, b"5\r\n{    \r\n", then="silent"), Fault.SERVER_TIMEOUT, Cause.BODY_STALLED, 200),

@@ -183,9 +183,10 @@ class Actor:
             await reader.read(4096)  # the ClientHello
             await self._act(reader, writer, RECORDS[self.conduct], b"")
         self.acted |= self.conduct in CERTIFICATES
-        await writer.start_tls(self.contexts[self.conduct if self.conduct in CERTIFICATES else None])
         if self.conduct in DEAF:
             await self._be_deaf(writer)
+        else:
+            await writer.start_tls(self.contexts[self.conduct if self.conduct in CERTIFICATES else None])
         calls = 0
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -273,10 +274,13 @@ class ApiStage:
 
     def surface(self, port: int, *, keeps: bool = False, letters: int = 0) -> ApiSurface:
         """Make a surface for a port, with a message of so many letters."""
-        connections: Any = {"mode": "kept" if keeps else "fresh", "fresh_every": 0}
+        settings: dict[str, Any] = {"key": "4f1cfc8a7b60d1c2"}
+        settings["connections"] = {"mode": "kept" if keeps else "fresh", "fresh_every": 0}
         body = {"metadata": {"probe": "{message_id}"}, "text": "x" * letters}
+        # Under TLS the server's own TLS layer would go on taking bytes.
+        scheme = "http" if letters else "https"
         return ApiSurface(
-            Api(base_url=f"https://{HOST}:{port}/api/v1", key="4f1cfc8a7b60d1c2", body=body, connections=connections),
+            Api(base_url=f"{scheme}://{HOST}:{port}/api/v1", body=body, **settings),
             target="acme",
             vantage="here",
             resolver=self.resolver,
@@ -291,17 +295,22 @@ class ApiStage:
             return await self._connect(conduct, within_s)
         actor = Actor(conduct=conduct, contexts=self.contexts, status=status, body=body)
         with socket.create_server((HOST, 0)) as listener:
+            # What is said must leave at once (RFC 896), before a reset can overtake it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if conduct in DEAF:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             server = await asyncio.start_server(actor.serve, sock=listener, limit=2**17)
             port = listener.getsockname()[1]
-            relay = await asyncio.start_server(self.relay_of(port), HOST, 0)
+            hands = self.relay_of(port)
+            relay = await asyncio.start_server(hands.serve, HOST, 0)
             if conduct is Conduct.TLS_SPLIT:
                 port = relay.sockets[0].getsockname()[1]
             surface = self.surface(port, keeps=conduct in KEPT, letters=DEAF.get(conduct, 0))
             try:
                 outcome = await self._attempts(surface, actor, within_s)
                 left = await _left_behind(surface, actor)
+                if conduct is Conduct.TLS_SPLIT:
+                    await asyncio.wait_for(hands.has_left.wait(), SETTLE_S)
             finally:
                 server.close()
                 relay.close()

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,6 @@ from probe.surfaces.smtp import SmtpSurface
 # Not 127.0.0.1, where whoever looks for a server that has left could come across ours.
 HOST = "127.0.77.1"
 SETTLE_S = 2.0
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GOOD = {
     Place.BANNER: b"220 2.0.0 line.example ESMTP\r\n",
     Place.STARTTLS: b"220 2.0.0 continue\r\n",
@@ -293,10 +292,13 @@ class Stage:
         actor = Actor(place=play.place, case=play.case, contexts=self.contexts, **options)
         is_deaf = actor.conduct is Conduct.DEAF
         with socket.create_server((HOST, 0)) as listener:
+            # What is said must leave at once (RFC 896), before a reset can overtake it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if is_deaf:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             server = await asyncio.start_server(actor.serve, sock=listener, limit=2**22)
-            relay = await asyncio.start_server(_Relay(listener.getsockname()[1]).serve, HOST, 0)
+            hands = Relay(listener.getsockname()[1])
+            relay = await asyncio.start_server(hands.serve, HOST, 0)
             is_relayed = play.place is Place.TLS and actor.conduct is Conduct.SPLIT
             surface = self.surface(
                 (relay if is_relayed else server).sockets[0].getsockname()[1],
@@ -309,6 +311,8 @@ class Stage:
             try:
                 outcome = await self._attempts(surface, actor, within_s)
                 left = await self._left_behind(surface, actor)
+                if is_relayed:
+                    await asyncio.wait_for(hands.has_left.wait(), SETTLE_S)
             finally:
                 server.close()
                 relay.close()
@@ -359,12 +363,14 @@ class Stage:
 
 
 @dataclass(slots=True)
-class _Relay:
-    """Hands on what a server says in packets of one byte."""
+class Relay:
+    """Hands on what a server says in packets of one byte, for one connection."""
 
     port: int
+    has_left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand on in both directions until the server has left."""
         inner_reader, inner_writer = await asyncio.open_connection(HOST, self.port)
 
         async def hand_on() -> None:
@@ -383,6 +389,8 @@ class _Relay:
             await back
         inner_writer.transport.abort()
         writer.transport.abort()
+        await asyncio.sleep(0)  # Aborted transports free their sockets in the loop's next turn.
+        self.has_left.set()
 
 
 @pytest.fixture(scope="session")
@@ -420,6 +428,6 @@ async def smtp_stage(client_tls: ssl.SSLContext, bad_certificates: dict[str, ssl
 
 
 @pytest.fixture(scope="session")
-def relay_of() -> Callable[[int], Serve]:
-    """Give a function from a port to what serves it on, in packets of one byte."""
-    return lambda port: _Relay(port).serve
+def relay_of() -> type[Relay]:
+    """Give what hands on a port in packets of one byte."""
+    return Relay

@@ -207,6 +207,7 @@ class HttpConnection(ResponseHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let `flush` return: nothing more can be written. Keep the reason, which aiohttp hands on in part only."""
         self.lost_by = exc
+        self._sock = None  # Its number may be another's from now on.
         super().connection_lost(exc)
         self._stir()
 

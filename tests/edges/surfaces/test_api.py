@@ -356,6 +356,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
         (say_and(OK + CHUNKED, b"%x\r\n%b" % (len(RESULTS), RESULTS)), Fault.SERVER_ERROR, Cause.INCOMPLETE_BODY, 200),
         (say_and(OK + CHUNKED, b"zz\r\n", then="silent"), Fault.SERVER_ERROR, Cause.INCOMPLETE_BODY, 200),
         (say_and(b"220 mail.example ESMTP\r\n", then="silent"), Fault.SERVER_ERROR, Cause.MALFORMED_REPLY, 0),
+        (say_and(OK + b"Content-Length: many\r\n\r\n{}"), Fault.SERVER_ERROR, Cause.MALFORMED_REPLY, 0),
         (say_and(OK + b"X: " + b"x" * 70_000, then="silent"), Fault.SERVER_ERROR, Cause.MALFORMED_REPLY, 0),
         (say_and(OK + b"X: y\r\n" * 20_000, then="silent"), Fault.SERVER_ERROR, Cause.MALFORMED_REPLY, 0),
         (say_and(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, then="silent"), Fault.SERVER_ERROR, Cause.MALFORMED_REPLY, 0),

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import aiodns
 
@@ -238,8 +238,8 @@ class Actor:
 
     async def _be_deaf(self, writer: asyncio.StreamWriter) -> None:
         self.acted = True
-        transport = writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
+        # uvloop's transports have the interface and not the base class.
+        transport = cast(asyncio.ReadTransport, writer.transport)
         transport.pause_reading()
         await self.may_leave.wait()
         transport.resume_reading()

@@ -4,15 +4,16 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import aiodns
 import pytest
 import trustme
+import uvloop
 
 from probe.clock import SystemClock, monotonic_us
 from probe.core.conducts_smtp import Conduct, Place, ReplyCase
@@ -234,8 +235,8 @@ class Talk:
 
     async def _be_deaf(self) -> None:
         self.actor.acted = True
-        transport = self.writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
+        # uvloop's transports have the interface and not the base class.
+        transport = cast(asyncio.ReadTransport, self.writer.transport)
         transport.pause_reading()
         await self.actor.may_leave.wait()
         transport.resume_reading()
@@ -391,6 +392,11 @@ class Relay:
         writer.transport.abort()
         await asyncio.sleep(0)  # Aborted transports free their sockets in the loop's next turn.
         self.has_left.set()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Play on the loop that the daemon runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -258,6 +258,7 @@ class Seen:
     """What came of a play."""
 
     outcome: Outcome
+    within_s: float
     acted: bool
     connections: int
     left_behind: tuple[str, ...]
@@ -314,7 +315,9 @@ class ApiStage:
             finally:
                 server.close()
                 relay.close()
-        return Seen(outcome=outcome, acted=actor.acted, connections=actor.connections, left_behind=left)
+        return Seen(
+            outcome=outcome, within_s=within_s, acted=actor.acted, connections=actor.connections, left_behind=left
+        )
 
     async def _attempts(self, surface: ApiSurface, actor: Actor, within_s: float) -> Outcome:
         if actor.conduct in KEPT:
@@ -338,7 +341,7 @@ class ApiStage:
                 with socket.create_connection(listener.getsockname()):
                     outcome = await _attempt(surface, within_s)
             surface.close()
-        return Seen(outcome=outcome, acted=True, connections=0, left_behind=())
+        return Seen(outcome=outcome, within_s=within_s, acted=True, connections=0, left_behind=())
 
 
 async def _attempt(surface: ApiSurface, within_s: float) -> Outcome:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,13 +17,16 @@ import uvloop
 
 from probe.clock import SystemClock, monotonic_us
 from probe.core.conducts_smtp import Conduct, Place, ReplyCase
-from probe.core.model import Outcome, Surface, Ticket
+from probe.core.model import Cause, Outcome, Surface, Ticket
 from probe.settings import Connections, Smtp
 from probe.surfaces.smtp import SmtpSurface
 
 # Not 127.0.0.1, where whoever looks for a server that has left could come across ours.
 HOST = "127.0.77.1"
 SETTLE_S = 2.0
+MANY, FEW = 24, 3
+TRIES_MAX = 5
+PlayOnce = Callable[[Any, int], Awaitable[Any]]
 GOOD = {
     Place.BANNER: b"220 2.0.0 line.example ESMTP\r\n",
     Place.STARTTLS: b"220 2.0.0 continue\r\n",
@@ -247,6 +250,7 @@ class Seen:
     """What came of a play."""
 
     outcome: Outcome
+    within_s: float
     acted: bool
     connections: int
     left_behind: tuple[str, ...]
@@ -317,7 +321,13 @@ class Stage:
             finally:
                 server.close()
                 relay.close()
-        return Seen(outcome=outcome, acted=actor.acted, connections=actor.connections - actor.crowd, left_behind=left)
+        return Seen(
+            outcome=outcome,
+            within_s=within_s,
+            acted=actor.acted,
+            connections=actor.connections - actor.crowd,
+            left_behind=left,
+        )
 
     async def _attempts(self, surface: SmtpSurface, actor: Actor, within_s: float) -> Outcome:
         if actor.place in (Place.IDLE, Place.NEXT_MAIL, Place.NEXT_FINAL):
@@ -360,7 +370,7 @@ class Stage:
                 with socket.create_connection(listener.getsockname()):
                     outcome = await self.attempt(surface, within_s)
             surface.close()
-        return Seen(outcome=outcome, acted=True, connections=0, left_behind=())
+        return Seen(outcome=outcome, within_s=within_s, acted=True, connections=0, left_behind=())
 
 
 @dataclass(slots=True)
@@ -431,6 +441,38 @@ async def smtp_stage(client_tls: ssl.SSLContext, bad_certificates: dict[str, ssl
     resolver = aiodns.DNSResolver()
     yield Stage(contexts, client_tls, resolver)
     await resolver.close()
+
+
+async def play_all(plays: Sequence[Any], play: PlayOnce) -> list[Any]:
+    """Return what came of each play: many at a time, and again, few at a time, what the machine was too busy for.
+
+    A machine that can't bring an attempt to its place, or whose loop stood still, has shown nothing about the case.
+    """
+    found: dict[int, Any] = {}
+    for number in range(TRIES_MAX):
+        gate = asyncio.Semaphore(FEW if number else MANY)
+        stretch = 1 + number
+
+        async def one(index: int, gate: asyncio.Semaphore = gate, stretch: int = stretch) -> None:
+            async with gate:
+                try:
+                    found[index] = await play(plays[index], stretch)
+                except Exception as error:  # noqa: BLE001  Whatever is raised is a disagreement too.
+                    found[index] = f"raised {error!r}"
+
+        again = [index for index in range(len(plays)) if index not in found or _has_shown_nothing(found[index])]
+        await asyncio.gather(*map(one, again))
+    return [found[index] for index in range(len(plays))]
+
+
+def _has_shown_nothing(seen: Any) -> bool:
+    return isinstance(seen, str) or seen.outcome.cause is Cause.STALLED or not seen.acted
+
+
+@pytest.fixture(scope="session")
+def together() -> Callable[[Sequence[Any], PlayOnce], Awaitable[list[Any]]]:
+    """Give a function that plays many cases."""
+    return play_all
 
 
 @pytest.fixture(scope="session")

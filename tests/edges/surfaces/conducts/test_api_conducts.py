@@ -24,7 +24,7 @@ from probe.core.conducts_api import (
     is_unclear,
 )
 from probe.core.endings import fault_of
-from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Phase
+from probe.core.model import REPLY_CHARACTERS_MAX, Connection, Phase
 from probe.core.replies_api import TABLE, WITHOUT_REPLY, ApiReply, Ended, Ending, Row, row_for
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ else:
 QUICK_S, SLOW_S, DRIP_S = 8.0, 1.0, 2.3
 ALONE_S = 0.9  # for the one whose preparation holds the loop
 LATE_US_MAX = 250_000  # beyond it the program itself says that its own loop stood still
-TOGETHER_MAX = 24
-TRIES_MAX = 4
 SLOW = {
     Conduct.FULL,
     Conduct.TLS_SILENCE,
@@ -132,31 +130,26 @@ Disagreements = Callable[[list[Play]], Awaitable[list[str]]]
 
 
 @pytest.fixture
-async def disagreements(stage: ApiStage) -> Disagreements:
-    """Give a function that plays all, many at a time, and names those in which something else was seen."""
-    gate = asyncio.Semaphore(TOGETHER_MAX)
+async def disagreements(stage: ApiStage, together: Any) -> Disagreements:
+    """Give a function that plays all, and names those in which something else was seen than expected."""
 
-    async def one(play: Play) -> str:
-        async with gate:
-            for number in range(TRIES_MAX):
-                deadline_s = play.deadline_s * (1 if play.deadline_s == DRIP_S else 2**number)
-                try:
-                    seen = await stage.play(play.conduct, deadline_s, play.status, play.body)
-                except Exception as error:  # noqa: BLE001  Whatever is raised is a disagreement too.
-                    return f"raised {error!r}"
-                # A machine that is too busy to bring the attempt to its place has shown nothing.
-                if seen.outcome.cause is not Cause.STALLED and seen.acted:
-                    break
-            return _disagreement(play, seen, deadline_s)
+    def once(play: Play, stretch: int) -> Awaitable[Seen]:
+        return stage.play(play.conduct, play.deadline_s * stretch, play.status, play.body)
 
     async def play_all(plays: list[Play]) -> list[str]:
-        found = await asyncio.gather(*map(one, plays))
-        return [f"{play}; {seen}" for play, seen in zip(plays, found, strict=True) if seen]
+        found = await together(plays, once)
+        wrong = [
+            seen if isinstance(seen, str) else _disagreement(play, seen)
+            for play, seen in zip(plays, found, strict=True)
+        ]
+        return [f"{play}; {words}" for play, words in zip(plays, wrong, strict=True) if words]
 
     return play_all
 
 
-def _disagreement(play: Play, seen: Seen, deadline_s: float) -> str:
+def _disagreement(play: Play, seen: Seen | str) -> str:
+    if isinstance(seen, str):
+        return seen
     outcome, expected = seen.outcome, play.expected
     wrong = [] if seen.acted else ["the server was never asked"]
     if (outcome.fault, outcome.cause, outcome.phase) != (expected.fault, expected.cause, play.phase):
@@ -167,8 +160,8 @@ def _disagreement(play: Play, seen: Seen, deadline_s: float) -> str:
         wrong.append(f"the status is kept as {outcome.code}")
     if play.code is not None and outcome.enhanced_code != play.code:
         wrong.append(f"the code is kept as {outcome.enhanced_code!r}")
-    if outcome.duration_us > deadline_s * 1e6 + LATE_US_MAX:
-        wrong.append(f"took {outcome.duration_us} us of {deadline_s} s")
+    if outcome.duration_us > seen.within_s * 1e6 + LATE_US_MAX:
+        wrong.append(f"took {outcome.duration_us} us of {seen.within_s} s")
     if len(outcome.reply) > REPLY_CHARACTERS_MAX or not outcome.reply.isprintable():
         wrong.append(f"a reply of {len(outcome.reply)} characters is kept")
     renewed = play.conduct in RENEWED

@@ -28,8 +28,6 @@ from probe.core.replies_smtp import Row as Rule
 
 QUICK_S, SLOW_S, DRIP_S = 8.0, 1.0, 2.3
 LATE_US_MAX = 250_000  # beyond it the program itself says that its own loop stood still
-TOGETHER_MAX = 24
-TRIES_MAX = 4
 SLOW = {Conduct.SILENCE, Conduct.FULL, Conduct.DEAF}
 NEXT = {Place.IDLE, Place.NEXT_MAIL, Place.NEXT_FINAL}
 # Ways to the same place that must not change what is said there.
@@ -88,41 +86,27 @@ def plays_of(table: Iterable[ReplyCase | ConductCase], place: Place | None = Non
     return found
 
 
-Attempt = Callable[[Play], Awaitable[str]]
-
-
-async def disagreements(plays: list[Play], attempt: Attempt) -> list[str]:
-    """Play all, many at a time, and name those in which something else was seen than expected."""
-    gate = asyncio.Semaphore(TOGETHER_MAX)
-
-    async def one(play: Play) -> str:
-        async with gate:
-            return await attempt(play)
-
-    found = await asyncio.gather(*map(one, plays))
-    return [f"{play}; {seen}" for play, seen in zip(plays, found, strict=True) if seen]
+Disagreements = Callable[[list[Play]], Awaitable[list[str]]]
 
 
 @pytest.fixture
-async def attempt(smtp_stage: Any) -> Attempt:
-    """Give a function that plays one case and says what disagrees, or nothing."""
+async def disagreements(smtp_stage: Any, together: Any) -> Disagreements:
+    """Give a function that plays all, and names those in which something else was seen than expected."""
 
-    async def play_it(play: Play) -> str:
-        for number in range(TRIES_MAX):
-            deadline_s = play.deadline_s * (1 if play.deadline_s == DRIP_S else 2**number)
-            try:
-                seen = await smtp_stage.play(play, deadline_s)
-            except Exception as error:  # noqa: BLE001  Whatever is raised is a disagreement too.
-                return f"raised {error!r}"
-            # A machine that is too busy to bring the attempt to its place has shown nothing.
-            if seen.outcome.cause is not Cause.STALLED and seen.acted:
-                break
-        return _disagreement(play, seen, deadline_s)
+    async def play_all(plays: list[Play]) -> list[str]:
+        found = await together(plays, lambda play, stretch: smtp_stage.play(play, play.deadline_s * stretch))
+        wrong = [
+            seen if isinstance(seen, str) else _disagreement(play, seen)
+            for play, seen in zip(plays, found, strict=True)
+        ]
+        return [f"{play}; {words}" for play, words in zip(plays, wrong, strict=True) if words]
 
-    return play_it
+    return play_all
 
 
-def _disagreement(play: Play, seen: Any, deadline_s: float) -> str:
+def _disagreement(play: Play, seen: Any) -> str:
+    if isinstance(seen, str):
+        return seen
     outcome: Outcome = seen.outcome
     expected = play.expected
     phase = expected.phase or PHASE[play.place]
@@ -137,8 +121,8 @@ def _disagreement(play: Play, seen: Any, deadline_s: float) -> str:
             wrong.append(f"kept as {outcome.code} {outcome.reply!r}")
     if outcome.maybe_accepted != (is_unclear and play.place in AFTER_THE_DOT):
         wrong.append(f"maybe_accepted is {outcome.maybe_accepted}")
-    if outcome.duration_us > deadline_s * 1e6 + LATE_US_MAX:
-        wrong.append(f"took {outcome.duration_us} us of {deadline_s} s")
+    if outcome.duration_us > seen.within_s * 1e6 + LATE_US_MAX:
+        wrong.append(f"took {outcome.duration_us} us of {seen.within_s} s")
     if len(outcome.reply) > REPLY_CHARACTERS_MAX or not outcome.reply.isprintable():
         wrong.append(f"a reply of {len(outcome.reply)} characters is kept")
     renewed = play.place is Place.IDLE or (play.place is Place.NEXT_MAIL and expected == _renewed(play))
@@ -153,32 +137,34 @@ def _renewed(play: Play) -> Expected | None:
 
 
 @pytest.mark.parametrize("place", ANSWERING)
-async def test_each_reply_means_at_each_place_what_its_case_says(place: Place, attempt: Attempt) -> None:
+async def test_each_reply_means_at_each_place_what_its_case_says(place: Place, disagreements: Disagreements) -> None:
     """Every reply of the documented cases has the documented fault, cause and phase, and is kept word by word."""
     plays = plays_of(REPLIES, place)
 
     assert len(plays) >= len(REPLIES) - 2
-    found = await disagreements(plays, attempt)
+    found = await disagreements(plays)
     assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("deadline_s", [QUICK_S, SLOW_S, DRIP_S])
-async def test_each_conduct_means_at_each_place_what_its_case_says(deadline_s: float, attempt: Attempt) -> None:
+async def test_each_conduct_means_at_each_place_what_its_case_says(
+    deadline_s: float, disagreements: Disagreements
+) -> None:
     """Every conduct of the documented cases has the documented fault, cause and phase, and ends by the deadline."""
     plays = [play for play in plays_of(CONDUCTS) if play.deadline_s == deadline_s]
 
     assert len(plays) >= 10
-    found = await disagreements(plays, attempt)
+    found = await disagreements(plays)
     assert not found, "\n".join(found)
 
 
-async def test_cases_leave_nothing_behind(attempt: Attempt) -> None:
+async def test_cases_leave_nothing_behind(disagreements: Disagreements) -> None:
     """After every conduct at one place of each kind no task and no descriptor is left."""
     plays = [play for play in plays_of(CONDUCTS) if play.deadline_s == QUICK_S and not play.variant]
-    await disagreements(plays[:5], attempt)  # The loop opens some descriptors of its own when first used.
+    await disagreements(plays[:5])  # The loop opens some descriptors of its own when first used.
     tasks, descriptors = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
 
-    await disagreements(plays, attempt)
+    await disagreements(plays)
     await asyncio.sleep(0.05)
 
     assert (len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))) == (tasks, descriptors)
@@ -218,12 +204,12 @@ def plays_of_rule(rule: Rule) -> list[Play]:
     return list(found.values())
 
 
-async def test_each_rule_is_met_over_a_socket_in_each_of_its_phases(attempt: Attempt) -> None:
+async def test_each_rule_is_met_over_a_socket_in_each_of_its_phases(disagreements: Disagreements) -> None:
     """For every row of the rules, a reply that falls to it in a phase is judged so by an attempt that meets it."""
     plays = {number: plays_of_rule(rule) for number, rule in enumerate(ROWS, 1)}
 
     assert [number for number, found in plays.items() if not found] == []
-    found = await disagreements([play for found in plays.values() for play in found], attempt)
+    found = await disagreements([play for found in plays.values() for play in found])
     assert not found, "\n".join(found)
 
 

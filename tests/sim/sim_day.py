@@ -4,7 +4,7 @@ Real are the runner with its lanes, flights and closer, the rules, the teller, t
 queue, the ledger itself with its chain in an SQLite file, and its recovery at each start. Simulated are time, the
 sockets (an attempt and a control act out a script), and the thread that the ledger's writer has in the daemon. Commits
 come every five minutes rather than every second, or a day would be mostly transactions. One target is watched: on both
-surfaces at first, and after each power cut by other settings.
+surfaces at first, and after each power cut by other settings. The host smears a leap second over the day.
 """
 
 import sqlite3
@@ -44,6 +44,8 @@ WATCH = Watch(name="main", persistence=Persistence(unavailable_seconds=20, windo
 CONTROLS = ("gateway",)
 # What a stop cuts off, and what a power cut may take: all since the last commit, one failure of the disk included.
 CUT_OFF_S = 20
+# A leap second smeared over a day: the wall clock runs slower by one part in 86 400.
+SMEAR_PPB = -1_000_000_000 // DAY_S
 LOST_S_MAX = 2 * COMMIT_S + CUT_OFF_S
 REASONS = frozenset({"the daemon was down"})
 
@@ -96,13 +98,14 @@ class Day:
     lives: list[Span] = field(default_factory=list)
     told_before_kept: list[int] = field(default_factory=list)
     open_seconds_most: int = 0
+    clock_ahead_us: int = 0
     objects: list[int] = field(default_factory=list)
 
 
 async def live_a_day(world: Stormy, seed: int, path: Path, *, seconds: int, at_rest: Callable[[], int]) -> Day:
     """Run the program until the day is over; each power cut is followed by a start from what the ledger has."""
     dice = Random(f"{seed}/day")  # noqa: S311 - a script, not a secret
-    host, day = HostTime(), Day(ledger=path)
+    host, day = HostTime(drift_ppb=SMEAR_PPB), Day(ledger=path)
     cuts = sorted(dice.uniform(BOTH_SHARE, 0.98) * seconds for _ in LIVES[2:])
     for surfaces, until_s in zip(LIVES, (BOTH_SHARE * seconds, *cuts, float(seconds)), strict=True):
         watch = replace(WATCH, surfaces=surfaces)
@@ -122,17 +125,16 @@ async def live_a_day(world: Stormy, seed: int, path: Path, *, seconds: int, at_r
             commit_interval_s=COMMIT_S,
         )
         life.view.on_told = _witness(life, disk, day)
-        began_s = host.elapsed_s
+        began_second = host.wall_us() // SECOND_US
         life.start()
         await life.run_through(until_s)
-        ended_s = host.elapsed_s
+        ended_second = host.wall_us() // SECOND_US
+        day.clock_ahead_us = max(day.clock_ahead_us, abs(life.clock.now_us() - host.wall_us()))
         if until_s == seconds:
             assert await life.stop(grace_s=10.0) == 0
         else:
             await life.die()
-        day.lives.append(
-            Span(began_second=FIRST_SECOND + int(began_s), ended_second=FIRST_SECOND + int(ended_s), watch=watch)
-        )
+        day.lives.append(Span(began_second=began_second, ended_second=ended_second, watch=watch))
         day.open_seconds_most = max(day.open_seconds_most, life.open_seconds_most)
         disk.store.close()
         day.objects.append(at_rest())

@@ -157,34 +157,54 @@ def simulate(scenario: Coroutine[Any, Any, T]) -> T:
 class HostTime:
     """The clocks of a simulated host: one that never lies, and one that people and programs set.
 
-    The host's second 0 is FIRST_SECOND; `drift_ppm` is how much faster than the monotonic clock the wall clock runs.
+    The host's second 0 is FIRST_SECOND; `drift_ppb` is how much faster than the monotonic clock the wall clock runs, in
+    parts per thousand million. While the host is suspended the monotonic clock stands still, as Linux's does; the wall
+    clock and the boottime clock go on.
     """
 
-    def __init__(self, *, drift_ppm: int = 0) -> None:
+    def __init__(self, *, drift_ppb: int = 0) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self._loop = loop
-        self._begun_us = self.monotonic_us()
-        self._drift_ppm = drift_ppm
+        self._begun_us = loop.now_us
+        self._drift_ppb = drift_ppb
+        self._drifts_since_us = loop.now_us
         self._step_us = 0
+        self._suspended_us = 0
 
     @property
     def elapsed_s(self) -> float:
-        """Give the true seconds since the host began."""
+        """Give the true seconds since the host began, those of suspension left out."""
         return (self._loop.now_us - self._begun_us) / SECOND_US
 
     def monotonic_us(self) -> int:
         """Return the clock that never lies."""
         return self._loop.now_us
 
+    def boottime_us(self) -> int:
+        """Return the clock that goes on while the host is suspended."""
+        return self._loop.now_us + self._suspended_us
+
     def wall_us(self) -> int:
-        """Return the clock that does."""
-        elapsed_us = self.monotonic_us() - self._begun_us
-        return FIRST_SECOND * SECOND_US + elapsed_us + elapsed_us * self._drift_ppm // SECOND_US + self._step_us
+        """Return the clock that people read."""
+        now_us = self._loop.now_us
+        drifted_us = (now_us - self._drifts_since_us) * self._drift_ppb // 1_000_000_000
+        return FIRST_SECOND * SECOND_US + now_us - self._begun_us + drifted_us + self._step_us
 
     def step(self, step_s: float) -> None:
-        """Set the wall clock forward or back; a host that slept finds it set forward."""
+        """Set the wall clock forward or back."""
         self._step_us += round(step_s * SECOND_US)
+
+    def slew(self, drift_ppb: int) -> None:
+        """Let the wall clock run faster or slower from now on."""
+        now_us = self._loop.now_us
+        self._step_us += (now_us - self._drifts_since_us) * self._drift_ppb // 1_000_000_000
+        self._drift_ppb, self._drifts_since_us = drift_ppb, now_us
+
+    def suspend(self, suspended_s: float) -> None:
+        """Put the host to sleep and wake it up again."""
+        self._suspended_us += round(suspended_s * SECOND_US)
+        self.step(suspended_s)
 
     def stall(self, stall_s: float) -> None:
         """Let all clocks go on while the process stands still."""
@@ -192,5 +212,4 @@ class HostTime:
 
     async def sleep_until(self, elapsed_s: float) -> None:
         """Sleep until so many true seconds have passed since the host began."""
-        now_s = self._loop.time() - self._begun_us / SECOND_US
-        await asyncio.sleep(max(0.0, elapsed_s - now_s))
+        await asyncio.sleep(max(0.0, elapsed_s - self.elapsed_s))

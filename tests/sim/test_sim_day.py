@@ -22,6 +22,7 @@ else:
 Lines = list[MutableMapping[str, Any]]
 MEMORY = Path("/dev/shm")  # noqa: S108 - the disk of a simulated day need not survive it.
 OPEN_SECONDS_MAX = 12
+CLOCK_AHEAD_US_MAX = 1_000
 SHOWN = 20
 
 
@@ -42,6 +43,7 @@ def a_day(seed: int, lines: Lines, *, seconds: int = DAY_S, walks_chain: bool) -
         assert not walks_chain or verify(str(path)).sound
     assert not found, "\n".join([f"{len(found)} differences", *found[:SHOWN]])
     assert not day.told_before_kept
+    assert day.clock_ahead_us < CLOCK_AHEAD_US_MAX
     assert day.open_seconds_most <= OPEN_SECONDS_MAX
     assert day.objects[-1] < day.objects[0] + 5_000
 

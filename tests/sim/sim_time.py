@@ -60,7 +60,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Turn:  # type: ignore[override]
         """Call it in the next round."""
-        turn = Turn((callback, args, context or copy_context()))
+        turn = Turn((callback, args, copy_context() if context is None else context))
         self._ready.append(turn)
         return turn
 
@@ -68,13 +68,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Turn:  # type: ignore[override]
         """Call it when so many virtual seconds have passed."""
-        turn = Turn((callback, args, context or copy_context()))
+        turn = Turn((callback, args, copy_context() if context is None else context))
         self._push(self.now_us + round(delay * SECOND_US), turn)
         return turn
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Turn:  # type: ignore[override]
         """Call it at a virtual time."""
-        turn = Turn((callback, args, context or copy_context()))
+        turn = Turn((callback, args, copy_context() if context is None else context))
         self._push(round(when * SECOND_US), turn)
         return turn
 

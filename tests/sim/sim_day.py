@@ -4,7 +4,8 @@ Real are the runner with its lanes, flights and closer, the rules, the teller, t
 queue, the ledger itself with its chain in an SQLite file, and its recovery at each start. Simulated are time, the
 sockets (an attempt and a control act out a script), and the thread that the ledger's writer has in the daemon. Commits
 come every five minutes rather than every second, or a day would be mostly transactions. One target is watched: on both
-surfaces at first, and after each power cut by other settings. The host smears a leap second over the day.
+surfaces at first, and after each power cut by other settings, with a control or without. The host smears a leap second
+over the day.
 """
 
 import sqlite3
@@ -37,11 +38,17 @@ COMMIT_S = 300.0
 DISK_FAILS_ONE_IN = 20
 DOWN_S_MAX = 90.0
 CONTROL_FAILS_PPT = 20
-# Which surfaces each life watches; a power cut ends each but the last.
-LIVES = (BOTH, (Surface.API,), (Surface.SMTP,), (Surface.API,), (Surface.SMTP,))
+CONTROLS = ("gateway",)
+# The surfaces that each life watches, and its controls; a power cut ends each but the last.
+LIVES = (
+    (BOTH, CONTROLS),
+    ((Surface.API,), ()),
+    ((Surface.SMTP,), CONTROLS),
+    ((Surface.SMTP,), ()),
+    ((Surface.API,), CONTROLS),
+)
 BOTH_SHARE = 0.15  # of the day, for the first life
 WATCH = Watch(name="main", persistence=Persistence(unavailable_seconds=20, window_seconds=30, recovery_seconds=15))
-CONTROLS = ("gateway",)
 # What a stop cuts off, and what a power cut may take: all since the last commit, one failure of the disk included.
 CUT_OFF_S = 20
 # A leap second smeared over a day: the wall clock runs slower by one part in 86 400.
@@ -88,6 +95,7 @@ class Span:
     began_second: int
     ended_second: int
     watch: Watch
+    controls: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -107,7 +115,7 @@ async def live_a_day(world: Stormy, seed: int, path: Path, *, seconds: int, at_r
     dice = Random(f"{seed}/day")  # noqa: S311 - a script, not a secret
     host, day = HostTime(drift_ppb=SMEAR_PPB), Day(ledger=path)
     cuts = sorted(dice.uniform(BOTH_SHARE, 0.98) * seconds for _ in LIVES[2:])
-    for surfaces, until_s in zip(LIVES, (BOTH_SHARE * seconds, *cuts, float(seconds)), strict=True):
+    for (surfaces, controls), until_s in zip(LIVES, (BOTH_SHARE * seconds, *cuts, float(seconds)), strict=True):
         watch = replace(WATCH, surfaces=surfaces)
         disk = FailingDisk(path, dice)
         with disk.store.transaction() as connection:
@@ -119,7 +127,7 @@ async def live_a_day(world: Stormy, seed: int, path: Path, *, seconds: int, at_r
             world,
             disk,
             watches=[watch],
-            controls=CONTROLS,
+            controls=controls,
             states=recovery.states,
             control_records=recovery.control_records,
             commit_interval_s=COMMIT_S,
@@ -134,7 +142,7 @@ async def live_a_day(world: Stormy, seed: int, path: Path, *, seconds: int, at_r
             assert await life.stop(grace_s=10.0) == 0
         else:
             await life.die()
-        day.lives.append(Span(began_second=began_second, ended_second=ended_second, watch=watch))
+        day.lives.append(Span(began_second=began_second, ended_second=ended_second, watch=watch, controls=controls))
         day.open_seconds_most = max(day.open_seconds_most, life.open_seconds_most)
         disk.store.close()
         day.objects.append(at_rest())
@@ -195,7 +203,7 @@ def _differences_of_life(
     recorded: dict[int, list[str]],
 ) -> list[str]:
     found: list[str] = []
-    watch, is_last, trust = span.watch, span is day.lives[-1], Trust(world, CONTROLS)
+    watch, is_last, trust = span.watch, span is day.lives[-1], Trust(world, span.controls)
     for second in range(span.began_second + 1, span.ended_second - CUT_OFF_S * is_last):
         worked = trust.worked(second)
         if second in reasons:

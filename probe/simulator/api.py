@@ -151,7 +151,8 @@ class ApiWire(Wire):
 
     def _answer(self, head: Head, body: bytes) -> None:
         self.desk.attempts += 1
-        fault = self.desk.strike(Phase.FIRST_BYTE) or self.desk.strike(Phase.BODY)
+        self.begin_transaction()
+        fault = self.strike(Phase.FIRST_BYTE) or self.strike(Phase.BODY)
         if fault is None:
             status, reply = self._judge(head, body)
             self._reply(status, reply, close=not head.keep, bodiless=head.method == "HEAD")

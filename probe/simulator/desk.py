@@ -34,7 +34,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Counts since the start. `attempts` are whole API requests, or SMTP transactions begun with MAIL."""
+    """Counts since the start.
+
+    `attempts` are whole API requests, or SMTP transactions begun with MAIL; `struck` are the requests, transactions
+    and, for faults on the way in, connections that met a fault.
+    """
 
     connections: int = 0
     connections_open: int = 0
@@ -43,6 +47,14 @@ class Tally:
     accepted: int = 0
     refused: int = 0
     struck: int = 0
+
+
+@dataclass(slots=True)
+class Draw:
+    """Whether the fault of one turn strikes one connection, or one transaction on it: drawn once, then it holds."""
+
+    turn: int = 0
+    strikes: bool = False
 
 
 class Guest(Protocol):
@@ -75,21 +87,27 @@ class Desk:
         self._seed = seed
         self._dice = random.Random()  # noqa: S311 - repeatable draws are wanted, not secret ones.
         self._serial = 0
+        self._turn = 0
         self.redraw()
 
     def redraw(self) -> None:
         """Begin the sequence of draws anew, so that each fault strikes the same attempts in each run."""
+        self._turn += 1
         self._dice.seed(f"{self._seed}:{self.surface}")
 
-    def strike(self, phase: Phase) -> SimulatedFault | None:
-        """Return the fault that this attempt meets in this phase now, if any."""
+    def strike(self, phase: Phase, draw: Draw) -> SimulatedFault | None:
+        """Return the fault that is met in this phase now, if any, by whom `draw` is for.
+
+        A phase may come twice in one dialogue, as EHLO and RCPT do: what was drawn the first time holds.
+        """
         fault = self.fault
         if fault is None or fault.phase is not phase:
             return None
-        if fault.fraction < 1 and self._dice.random() >= fault.fraction:
-            return None
-        self.struck += 1
-        return fault
+        if draw.turn != self._turn:
+            draw.turn = self._turn
+            draw.strikes = fault.fraction == 1 or self._dice.random() < fault.fraction
+            self.struck += draw.strikes
+        return fault if draw.strikes else None
 
     def next_serial(self) -> int:
         """Return a new number for a message."""

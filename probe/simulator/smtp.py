@@ -115,7 +115,7 @@ class SmtpWire(Wire):
 
     def _say(self, phase: Phase, reply: str, then: Callable[[], None] | None = None) -> None:
         """Send a reply and go on with `then`, unless a fault strikes this phase now."""
-        fault = self.desk.strike(phase)
+        fault = self.strike(phase)
         if fault is not None:
             self._spoil(fault, reply, then)
             return
@@ -135,6 +135,9 @@ class SmtpWire(Wire):
                 self._leave()
             case FaultKind.STARTTLS_MISSING:
                 self._put(reply.replace("250-STARTTLS\r\n", ""))
+                # The provider has greeted all the same; a client that goes on is served.
+                if then is not None:
+                    then()
             case FaultKind.SLOW:
                 self._waiting = True
                 self.loop.call_later(fault.by_s, self._say_late, reply, then)
@@ -232,7 +235,7 @@ class SmtpWire(Wire):
             self._put("550 5.5.1 RFC2821 HELO/EHLO needed")
             return
         mechanism, _, initial = argument.partition(b" ")
-        fault = self.desk.strike(Phase.AUTH)
+        fault = self.strike(Phase.AUTH)
         if fault is not None:
             self._spoil(fault, *self._auth_step(mechanism.upper(), initial))
             return
@@ -293,6 +296,7 @@ class SmtpWire(Wire):
 
     def _mail(self, argument: bytes) -> None:
         self.desk.attempts += 1
+        self.begin_transaction()
         address = _address(argument, b"FROM:")
         if not self._greeted:
             self._put("550 5.5.1 RFC2821 HELO/EHLO needed")
@@ -335,7 +339,7 @@ class SmtpWire(Wire):
         self._searched = 0
 
     def _finish(self, data: bytes) -> None:
-        fault = self.desk.strike(Phase.FINAL)
+        fault = self.strike(Phase.FINAL)
         if fault is None:
             self._put(self._take(data))
         elif fault.taken or fault.kind in (FaultKind.SLOW, FaultKind.STALL, FaultKind.TRUNCATE):

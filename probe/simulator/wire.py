@@ -15,8 +15,8 @@ from typing import cast
 
 from probe.core.model import Phase
 from probe.simulator.certificates import ServerContexts
-from probe.simulator.desk import Desk
-from probe.simulator.faults import TLS_ALERT_CODES, FaultKind, SimulatedFault
+from probe.simulator.desk import Desk, Draw
+from probe.simulator.faults import TLS_ALERT_CODES, WAY_IN, FaultKind, SimulatedFault
 
 _READ_BYTES = 65_536
 _LINGER_NONE = struct.pack("ii", 1, 0)
@@ -52,6 +52,8 @@ class Wire(asyncio.Protocol):
         self._held: bytearray | None = None
         self._deaf = False
         self._farewell: asyncio.TimerHandle | None = None
+        self._connection_draw = Draw()
+        self._transaction_draw = Draw()
 
     # What subclasses do.
 
@@ -73,7 +75,7 @@ class Wire(asyncio.Protocol):
         self.peer = f"{peer[0]}:{peer[1]}"
         self.desk.connections += 1
         self.desk.guests.add(self)
-        fault = self.desk.strike(Phase.CONNECT)
+        fault = self.strike(Phase.CONNECT)
         if fault is not None:
             self.misbehave(fault)
         elif self._implicit_tls:
@@ -176,6 +178,14 @@ class Wire(asyncio.Protocol):
         self._deaf = True
         self.idle_since = None
 
+    def begin_transaction(self) -> None:
+        """Let a fault that is not on the way in be drawn anew."""
+        self._transaction_draw = Draw()
+
+    def strike(self, phase: Phase) -> SimulatedFault | None:
+        """Return the fault that this connection, or the transaction on it, meets in this phase now, if any."""
+        return self.desk.strike(phase, self._connection_draw if phase in WAY_IN else self._transaction_draw)
+
     def misbehave(self, fault: SimulatedFault, reply: bytes = b"") -> bool:
         """Do what the fault says in place of a reply; False if the kind is not one that every surface shares."""
         match fault.kind:
@@ -200,7 +210,7 @@ class Wire(asyncio.Protocol):
 
     def start_tls(self) -> None:
         """Wait for the client's hello, or meet the fault of the moment."""
-        fault = self.desk.strike(Phase.TLS)
+        fault = self.strike(Phase.TLS)
         context = self._contexts.good
         if fault is not None:
             match fault.kind:

@@ -122,6 +122,30 @@ def turns_of(steps: Sequence[Step], rule: Persistence) -> list[Turn]:
     return list(turns([(step.second, str(step.verdict)) for step in steps], rule).values())
 
 
+class Trust:
+    """Whose word counts, second by second: of 900 attempts a control may have failed by itself in 45."""
+
+    def __init__(self, world: World, controls: Sequence[str]) -> None:
+        self._world = world
+        self._memory = {control: deque[bool](maxlen=900) for control in controls}
+
+    def worked(self, second: int) -> bool:
+        """Say whether a control that is believed worked in this second, which must be the next one."""
+        heard = self._heard(second)
+        believed = {control for control, worked in self._memory.items() if worked.count(False) <= 45}
+        for control, works in heard.items():
+            if any(heard.values()) or len(heard) == 1:
+                self._memory[control].append(works)
+        return any(works and control in believed for control, works in heard.items())
+
+    def _heard(self, second: int) -> dict[str, bool]:
+        """Say which controls were heard in a second, and whether each worked; one that breaks is not heard."""
+        sights = {control: self._world.control(control, second) for control in self._memory}
+        return {
+            control: sight.cause == "accepted" for control, sight in sights.items() if sight.manner is Manner.ANSWERS
+        }
+
+
 def expected(
     world: World,
     target: str,
@@ -135,22 +159,11 @@ def expected(
 ) -> list[Judged]:
     """Judge every second of a script in which everything was attempted."""
     rows = []
-    memory = {control: deque[bool](maxlen=900) for control in controls}
+    trust = Trust(world, controls)
     for second in seconds:
-        heard = _heard(world, controls, second)
-        believed = {control for control in controls if memory[control].count(False) <= 45}
-        worked = any(works and control in believed for control, works in heard.items())
-        for control, works in heard.items():
-            if any(heard.values()) or len(heard) == 1:
-                memory[control].append(works)
+        worked = trust.worked(second)
         seen = [causes(world, target, surface, second, attempts, timeout_us) for surface in surfaces]
         said = tuple(verdict(made, worked) for made in seen)
         rows.append((second, *target_verdict(said), said, tuple(cause for made in seen for cause in made)))
     turned = turns([(row[0], row[1]) for row in rows], rule)
     return [Judged(*row, (turned[row[0]],) if row[0] in turned else ()) for row in rows]
-
-
-def _heard(world: World, controls: Sequence[str], second: int) -> dict[str, bool]:
-    """Say which controls were heard in a second, and whether each worked; one that breaks is not heard."""
-    sights = {control: world.control(control, second) for control in controls}
-    return {control: sight.cause == "accepted" for control, sight in sights.items() if sight.manner is Manner.ANSWERS}

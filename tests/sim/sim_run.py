@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prometheus_client import CollectorRegistry
 
 from probe.clock import SystemClock
+from probe.core.controls import Records
 from probe.core.engine import TargetState
 from probe.core.model import ControlOutcome, Persistence, Step, Surface, Terms
 from probe.core.schedule import slots
 from probe.ledger import Batch, Commit, LedgerQueue, LedgerUnwritable
+from probe.ledger.queue import COMMIT_INTERVAL_S
 from probe.metrics import Metrics
 from probe.plan import Charge, Plan
 from probe.runner import Runner
@@ -32,6 +34,8 @@ VANTAGE = "here"
 BOTH = (Surface.API, Surface.SMTP)
 SHORT = Persistence(unavailable_seconds=5, window_seconds=8, recovery_seconds=4)
 CONTROLS = ("dns", "gateway")
+# What piles up is there at the next look as well; a prime, so that no cycle of the script hides it.
+OPEN_SECONDS_NOTED_EACH = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +141,9 @@ class Life:
         watches: Sequence[Watch] = TWO,
         controls: Sequence[str] = CONTROLS,
         states: Mapping[str, TargetState] | None = None,
+        control_records: Records | None = None,
         records_max: int = 200_000,
+        commit_interval_s: float = COMMIT_INTERVAL_S,
     ) -> None:
         self.host = host
         self.world = world
@@ -151,11 +157,17 @@ class Life:
             on_kept=self.teller.kept,
             on_trouble=self.teller.in_trouble,
             on_recovered=self.teller.recovered,
+            commit_interval_s=commit_interval_s,
         )
         self.teller.attach(self.queue, records_max)
         self.plan = self.make_plan(watches, controls)
         self.runner = Runner(
-            plan=self.plan, clock=self.clock, sink=self.teller, states=states or {}, on_second=self._note_open_seconds
+            plan=self.plan,
+            clock=self.clock,
+            sink=self.teller,
+            states=states or {},
+            control_records=control_records,
+            on_second=self._note_open_seconds,
         )
         self.open_seconds_most = 0
         self.on_second: Callable[[int], None] = lambda _second: None
@@ -230,7 +242,8 @@ class Life:
 
     def _note_open_seconds(self, second: int) -> None:
         self.on_second(second)
-        self.open_seconds_most = max(self.open_seconds_most, self.runner.open_seconds)
+        if second % OPEN_SECONDS_NOTED_EACH == 0:
+            self.open_seconds_most = max(self.open_seconds_most, self.runner.open_seconds)
 
     def _show(self, watches: Sequence[Watch], controls: Sequence[str]) -> None:
         self.view.configure(VANTAGE, {watch.name: watch.terms for watch in watches}, controls)

@@ -5,10 +5,9 @@ The fakes below act it out; the oracle reads the same script and never sees what
 
 import asyncio
 import random
-from dataclasses import dataclass
+import zlib
 from enum import Enum, auto
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from probe.core.endings import fault_of
 from probe.core.model import Cause, Connection, ControlOutcome, Outcome, Phase, Surface, Ticket
@@ -29,8 +28,7 @@ class Manner(Enum):
     OVERSTAYS = auto()  # never ends by itself, deadline or not: another bug of ours
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Sight(NamedTuple):
     """What one attempt would see, and when."""
 
     cause: Cause = Cause.ACCEPTED
@@ -93,6 +91,10 @@ GREY_CAUSES = (
 )
 
 
+_MIXER = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+
+
 class Stormy:
     """A seeded world of moods that change every now and then, for each target and surface on its own."""
 
@@ -106,11 +108,11 @@ class Stormy:
         """Act by the mood of the second."""
         place = f"{target}/{surface}"
         mood, period = self._mood(place, second)
-        return _sight(mood, period, second, self._chance(f"{place}/{second}/{ordinal}"))
+        return _sight(mood, period, second, self.chance(f"{place}/{second}/{ordinal}"))
 
     def control(self, control: str, second: int) -> Sight:
         """Work mostly; now and then fail, be slow, or break."""
-        chance = self._chance(f"{control}/{second}") % 100
+        chance = self.chance(f"{control}/{second}") % 100
         if self._mood(control, second)[0] is not Mood.HEALTHY:
             return Sight(cause=Cause.UNREACHABLE, takes_us=chance * 10_000)
         if chance < 5:
@@ -132,8 +134,12 @@ class Stormy:
             moods += [(mood, dice.choice((1, 2, 5)))] * dice.randint(1, MOOD_SECONDS_MAX)
         return moods
 
-    def _chance(self, name: str) -> int:
-        return int.from_bytes(blake2b(f"{self._seed}/{name}".encode(), digest_size=8).digest(), "big")
+    def chance(self, name: str) -> int:
+        """Throw the dice that belong to a name."""
+        low = zlib.crc32(name.encode(), self._seed)
+        # Multiplied by an odd constant and folded, so that neighbouring seconds have nothing in common.
+        mixed = (low | low << 32) * _MIXER & _MASK
+        return (mixed ^ mixed >> 29) * _MIXER & _MASK ^ mixed >> 32
 
 
 def _sight(mood: Mood, period: int, second: int, chance: int) -> Sight:
@@ -175,19 +181,16 @@ class ScriptedProber:
         sight = self._world.attempt(ticket.target, ticket.surface, ticket.second, ticket.ordinal)
         self.in_flight += 1
         self.in_flight_most = max(self.in_flight, self.in_flight_most)
+        started_us, started_mono_us = self._host.wall_us(), self._host.monotonic_us()
+        left_us = max(0, deadline_us - started_mono_us)
         try:
-            return await self._act(sight, ticket, deadline_us)
+            if sight.manner is Manner.OVERSTAYS:
+                await asyncio.Event().wait()
+            await asyncio.sleep(min(sight.takes_us, left_us) / SECOND_US)
+            if sight.manner is Manner.BREAKS:
+                raise RuntimeError("a bug in a surface")
         finally:
             self.in_flight -= 1
-
-    async def _act(self, sight: Sight, ticket: Ticket, deadline_us: int) -> Outcome:
-        started_us, started_mono_us = self._host.wall_us(), self._host.monotonic_us()
-        if sight.manner is Manner.OVERSTAYS:
-            await asyncio.Event().wait()
-        left_us = max(0, deadline_us - started_mono_us)
-        await asyncio.sleep(min(sight.takes_us, left_us) / SECOND_US)
-        if sight.manner is Manner.BREAKS:
-            raise RuntimeError("a bug in a surface")
         cause = sight.cause if sight.takes_us < left_us else Cause.SILENT
         return Outcome(
             target=ticket.target,

@@ -129,7 +129,7 @@ def test_a_drifting_clock_costs_no_second(drift_ppm: int) -> None:
     """The names of seconds follow the wall clock's drift, and every second is still observed."""
 
     async def scenario() -> None:
-        host = HostTime(drift_ppm=drift_ppm)
+        host = HostTime(drift_ppb=1_000 * drift_ppm)
         life = Life(host, Calm(), ledger, watches=[Watch(name="main")])
         life.start()
         await life.run_through(300.5)
@@ -174,7 +174,7 @@ def test_a_host_that_sleeps_skips_what_it_slept_through(seed: int) -> None:
     dice = seeded(seed)
 
     async def scenario() -> Life:
-        host = HostTime(drift_ppm=dice.randint(-200, 200))
+        host = HostTime(drift_ppb=dice.randint(-200_000, 200_000))
         world = Stormy(seed, seconds=30_000, first_second=FIRST_SECOND)
         life = Life(host, world, ledger)
         life.start()

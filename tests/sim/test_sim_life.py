@@ -262,10 +262,3 @@ def long_run(seed: int, seconds: int, lines: Lines) -> None:
 def test_an_hour_of_storms(seed: int, lines: Lines) -> None:
     """After an hour the record is whole, the issues are the oracle's, and nothing has piled up."""
     long_run(seed, HOUR_S, lines)
-
-
-@pytest.mark.soak
-@pytest.mark.slow
-def test_a_day_of_storms(seed: int, lines: Lines) -> None:
-    """After a day the record is whole, the issues are the oracle's, and nothing has piled up."""
-    long_run(seed, 24 * HOUR_S, lines)

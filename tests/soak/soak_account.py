@@ -68,6 +68,11 @@ class Account:
             self._compare_messages(key)
         self._compare_events()
 
+    @property
+    def unobserved(self) -> int:
+        """Count the compared seconds in which nobody looked."""
+        return sum(count for verdict, count in self.verdicts.items() if verdict in UNOBSERVED)
+
     # Seconds.
 
     def _compare_seconds(self, key: Key) -> None:

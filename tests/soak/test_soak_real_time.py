@@ -394,7 +394,8 @@ def summary(account: Account, daemon: Daemon, journal: Journal) -> list[str]:
         f"lateness of starts: p50 {late[len(late) // 2]:.2f} ms, p99.9 {late[int(len(late) * 0.999)]:.2f} ms, "
         f"most {late[-1]:.2f} ms",
         f"memory of each life, KiB after {WARM_UP_S} s and at its end: {list(daemon.growth_kib().values())}",
-        f"false Unavailable seconds {account.false_unavailable}, missed {account.missed_unavailable}",
+        f"seconds compared {account.compared.total()}, false Unavailable {account.false_unavailable}, "
+        f"missed Unavailable {account.missed_unavailable}, unobserved {account.unobserved}, "
         f"disagreements {len(account.disagreements)}",
     ]
     return lines + [f"  {disagreement}" for disagreement in account.disagreements]

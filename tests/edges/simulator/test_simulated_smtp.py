@@ -263,6 +263,60 @@ async def test_every_phase_can_fail_in_every_way(dial: Dial, phase: Phase) -> No
         assert provider.tally(SMTP).struck >= 9
 
 
+async def test_a_fraction_strikes_a_whole_session_or_none_of_it(dial: Dial) -> None:
+    """What is drawn at the first EHLO holds for the second, the session over: a fault strikes both or neither."""
+    async with SimulatedProvider(ProviderOptions(smtp_tls=TlsMode.NONE)) as provider:
+        provider.set(SMTP, fault(FaultKind.REPLY, phase=Phase.EHLO, reply="451 4.3.0 no", fraction=0.5))
+        seen = set()
+        for _ in range(24):
+            dialogue = await dial(provider.smtp_port)
+            await dialogue.reply()
+            seen.add(tuple([(await dialogue.ask("EHLO here"))[:3] for _ in range(3)]))
+        assert seen == {("250",) * 3, ("451",) * 3}
+        assert 0 < provider.tally(SMTP).struck < 24
+
+
+async def test_a_fraction_strikes_a_whole_transaction_or_none_of_it(dial: Dial) -> None:
+    """All recipients of a message meet the fault or none does, and the session's next message is drawn anew."""
+    async with SimulatedProvider(BARE) as provider:
+        provider.set(SMTP, fault(FaultKind.REPLY, phase=Phase.RCPT, reply="451 4.3.0 no", fraction=0.5))
+        dialogue = await _dialogue(dial, provider)
+        seen = set()
+        for _ in range(24):
+            await dialogue.ask(TRANSACTION[0])
+            seen.add(tuple([(await dialogue.ask(TRANSACTION[1]))[:3] for _ in range(3)]))
+            await dialogue.ask("RSET")
+        assert seen == {("250",) * 3, ("451",) * 3}
+        assert 0 < provider.tally(SMTP).struck < 24
+
+
+async def test_starttls_is_missing_for_some_and_the_others_are_served(trust: Trust) -> None:
+    """A client either is not offered STARTTLS or gets its message through, also past the EHLO behind STARTTLS."""
+    async with SimulatedProvider(ProviderOptions()) as provider:
+        provider.set(SMTP, fault(FaultKind.STARTTLS_MISSING, fraction=0.3))
+
+        def send() -> bool:
+            with smtplib.SMTP("localhost", provider.smtp_port, timeout=2) as client:
+                try:
+                    client.starttls(context=trust(provider))
+                except smtplib.SMTPNotSupportedError:
+                    return False
+                client.login(provider.user, provider.key)
+                client.send_message(message())
+                return True
+
+        sent = [await asyncio.to_thread(send) for _ in range(16)]
+        assert set(sent) == {True, False}
+        assert provider.tally(SMTP).struck == sent.count(False)
+
+
+async def test_starttls_can_not_be_missing_where_there_is_no_tls(dial: Dial) -> None:
+    """On a surface without TLS the fault does nothing: whoever says EHLO has been greeted."""
+    async with SimulatedProvider(ProviderOptions(smtp_tls=TlsMode.NONE)) as provider:
+        provider.set(SMTP, fault(FaultKind.STARTTLS_MISSING))
+        assert (await (await _walk(dial, provider, Phase.FINAL)).reply())[:3] == "250"
+
+
 async def test_a_kept_session_meets_a_fault_of_the_transaction(dial: Dial) -> None:
     """A session opened before the fault gets it with its next message, and is right again after it."""
     async with SimulatedProvider(ProviderOptions(smtp_tls=TlsMode.NONE)) as provider:

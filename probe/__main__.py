@@ -135,6 +135,7 @@ def simulate(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     api_port: Annotated[int, typer.Option(help="The API's port; 0 takes a free one.", min=0, max=65535)] = 8443,
     smtp_port: Annotated[int, typer.Option(help="The SMTP port; 0 takes a free one.", min=0, max=65535)] = 2587,
+    page_port: Annotated[int, typer.Option(help="The status page's port; likewise.", min=0, max=65535)] = 8444,
     directory: Annotated[
         Path | None,
         typer.Option(help="Where the throw-away CA and key go; a new temporary folder if not given.", metavar="DIR"),
@@ -146,7 +147,8 @@ def simulate(
     """
     from probe.commands.simulate import simulate as command
 
-    command(scenario, host, api_port, smtp_port, directory or Path(tempfile.mkdtemp(prefix="sev1probe-simulate-")))
+    folder = directory or Path(tempfile.mkdtemp(prefix="sev1probe-simulate-"))
+    command(scenario, host, api_port, smtp_port, page_port, folder)
 
 
 @app.command(short_help="Watch the whole job in about two minutes.")

@@ -12,7 +12,7 @@ import pytest
 from probe.clock import SECOND_US, SystemClock
 from probe.core.model import Statement
 from probe.pages import BODY_BYTES_MAX, DOCUMENTS, Page, Pollers
-from probe.pages.pollers import Charge
+from probe.pages.pollers import PageCharge
 from probe.simulator import Impact, Notice, ProviderOptions, SimulatedProvider, parse_scenario
 
 Open = Callable[..., Awaitable[Page]]
@@ -20,9 +20,9 @@ Http = Callable[..., bytes]
 GOOD = b'{"page": {"id": "x1", "name": "Provider"}, "status": {"indicator": "none"}}'
 
 
-def charge(url: str, *, poll_s: float = 0.04, timeout_s: float = 5.0, name: str = "provider") -> Charge:
+def charge(url: str, *, poll_s: float = 0.04, timeout_s: float = 5.0, name: str = "provider") -> PageCharge:
     """Make a charge that is due several times a second."""
-    return Charge(name=name, url=url, poll_s=poll_s, timeout_s=timeout_s, tls=None)
+    return PageCharge(name=name, url=url, poll_s=poll_s, timeout_s=timeout_s, tls=None)
 
 
 async def test_a_page_is_kept_word_for_word_with_its_digest(site: Any, make_page: Open, http: Http) -> None:
@@ -171,6 +171,18 @@ async def test_configuring_keeps_what_stays_and_ends_what_goes(site: Any) -> Non
     await site.wait_for(len(site.asked) + 1)
     async with asyncio.timeout(1):
         await pollers.close()
+
+
+async def test_nothing_is_asked_while_nothing_can_be_kept(site: Any) -> None:
+    """And it goes on by itself afterwards."""
+    pollers = Pollers(vantage="v", clock=SystemClock(), tell=lambda _: None, paused=lambda: not asking)
+    asking = False
+    pollers.configure([charge(site.url, poll_s=0.01)])
+    await asyncio.sleep(0.1)
+    assert site.asked == []
+    asking = True
+    await site.wait_for(2)
+    await pollers.close()
 
 
 async def test_a_listener_that_fails_ends_nothing(site: Any) -> None:

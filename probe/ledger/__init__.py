@@ -8,12 +8,12 @@ from probe.ledger.errors import LedgerError, LedgerRefused, LedgerTooNew, Ledger
 from probe.ledger.export import (
     ATTEMPT_FIELDS,
     CSV_FIELDS,
-    FORMAT_VERSION,
     SECOND_FIELDS,
     export_rows,
     write_csv,
     write_jsonl,
 )
+from probe.ledger.export_remarks import FORMAT_VERSION
 from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit

@@ -208,7 +208,7 @@ REMARKS = (
 
 
 def test_what_is_kept_beside_the_seconds_comes_after_them(path: Path, make_store: Callable[[Path], Store]) -> None:
-    """One row each, with the documented fields; a window if any second of it is in the range, the others by their own."""
+    """One row each, with the documented fields; a window if any second of it is in the range."""
     make_store(path).append(Batch(remarks=tuple(remark for remark, _ in REMARKS)))
 
     for target in (None, "main"):

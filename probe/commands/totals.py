@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -82,7 +83,7 @@ def _show_tally(tally: Tally) -> None:
     if unrecorded := tally.totals[-1].as_judged.unrecorded:
         _say(f"  {unrecorded:,} seconds of the range have no record: not watched then, still to come, or cut")
     if unobserved := tally.totals[-1].as_judged.unobserved:
-        _say(f"  {unobserved:,} seconds are unobserved: nobody looked, so they count neither way")
+        _say(f"  {unobserved:,} seconds are unobserved: nobody looked, so none of them counts as unavailable")
     for suspicion in tally.suspicions:
         _say("  for human decision, not counted: " + _suspicion_words(suspicion))
 
@@ -130,7 +131,7 @@ def _left_words(left: Fraction) -> str:
 
 def _suspicion_words(found: Suspicion) -> str:
     return (
-        f"{found.surface} refused our unchanged credentials ({found.codes}) in {found.seconds:,} seconds from "
+        f"{found.surface} refused our unchanged credentials ({found.codes}) in {found.seconds:,} second(s) from "
         f"{utc(found.first_second)} to {utc(found.last_second)}, accepted before and after"
     )
 
@@ -142,7 +143,7 @@ def _name(total: Totals) -> str:
 def _decimal(number: Fraction | None, decimals: int = PERCENT_DECIMALS) -> str:
     if number is None:
         return "-"
-    text = f"{round(number, decimals):.{decimals}f}"
+    text = f"{Decimal(round(number * 10**decimals)).scaleb(-decimals):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

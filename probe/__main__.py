@@ -52,6 +52,21 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
+class Excluded(StrEnum):
+    """Why a window is left out."""
+
+    PLANNED_MAINTENANCE = "planned-maintenance"
+    FORCE_MAJEURE = "force-majeure"
+    AGREED_EXCLUSION = "agreed-exclusion"
+
+
+class Face(StrEnum):
+    """A surface."""
+
+    API = "api"
+    SMTP = "smtp"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"sev1probe {VERSION}")
@@ -135,6 +150,7 @@ def simulate(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     api_port: Annotated[int, typer.Option(help="The API's port; 0 takes a free one.", min=0, max=65535)] = 8443,
     smtp_port: Annotated[int, typer.Option(help="The SMTP port; 0 takes a free one.", min=0, max=65535)] = 2587,
+    page_port: Annotated[int, typer.Option(help="The status page's port; likewise.", min=0, max=65535)] = 8444,
     directory: Annotated[
         Path | None,
         typer.Option(help="Where the throw-away CA and key go; a new temporary folder if not given.", metavar="DIR"),
@@ -146,7 +162,8 @@ def simulate(
     """
     from probe.commands.simulate import simulate as command
 
-    command(scenario, host, api_port, smtp_port, directory or Path(tempfile.mkdtemp(prefix="sev1probe-simulate-")))
+    folder = directory or Path(tempfile.mkdtemp(prefix="sev1probe-simulate-"))
+    command(scenario, host, api_port, smtp_port, page_port, folder)
 
 
 @app.command(short_help="Watch the whole job in about two minutes.")
@@ -197,6 +214,73 @@ def export(
     from probe.commands.ledger import ledger_of
 
     command(ledger_of(ledger, config), first, last, target, file_format, to)
+
+
+@ledger_app.command(short_help="Leave a window out of the totals, or take that back.")
+def amend(
+    reason: Annotated[str, typer.Option(help="Why, in words that both sides will read.", metavar="TEXT")],
+    author: Annotated[str, typer.Option(help="Who adds this.", metavar="NAME")],
+    ledger: LedgerAddress = None,
+    config: LedgerConfig = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="The window's first second, as for export.", metavar="TIME")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Its last second, likewise.", metavar="TIME")] = None,
+    kind: Annotated[Excluded | None, typer.Option(help="Why it is left out.")] = None,
+    target: Annotated[str | None, typer.Option(help="Only this target.", metavar="NAME")] = None,
+    surface: Annotated[Face | None, typer.Option(help="Only this surface.")] = None,
+    withdraw: Annotated[str | None, typer.Option(help="Take this amendment back instead.", metavar="ID")] = None,
+) -> None:
+    """Leave a window out of the totals (planned maintenance, force majeure, an agreed exclusion), or take that back.
+
+    It changes no verdict and deletes nothing: the ledger gets one more record, sealed in the chain, with who, when and
+    why. A withdrawal is one more. Works while a daemon runs; it then seals the record within seconds.
+    """
+    from probe.commands.amend import amend as command
+
+    command(
+        ledger,
+        config,
+        first=first,
+        last=last,
+        kind=kind,
+        target=target,
+        surface=surface,
+        withdraw=withdraw,
+        reason=reason,
+        author=author,
+    )
+
+
+@ledger_app.command()
+def amendments(ledger: LedgerAddress = None, config: LedgerConfig = None, as_json: AsJson = False) -> None:
+    """List the excluded windows: who added them, when and why, and which were withdrawn."""
+    from probe.commands.amend import amendments as command
+
+    command(ledger, config, as_json=as_json)
+
+
+@ledger_app.command(short_help="Count a range, with and without what was excluded.")
+def totals(
+    ledger: LedgerAddress = None,
+    config: LedgerConfig = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", help="The first second, as for export; default: this month's (UTC).", metavar="TIME"),
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last second, likewise.", metavar="TIME")] = None,
+    target: Annotated[str | None, typer.Option(help="Only this target.", metavar="NAME")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count a range of seconds by verdict, per surface and for the target, as judged and as amended.
+
+    With availability on both bases, the budget of the objective, the windows that were left out, and what is for humans
+    to decide on. Works while a daemon writes; a month of one target takes some ten seconds.
+    """
+    from probe.commands.ledger import ledger_of
+    from probe.commands.totals import totals as command
+
+    command(ledger_of(ledger, config), first, last, target, as_json=as_json)
 
 
 def main() -> None:

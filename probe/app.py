@@ -19,6 +19,7 @@ from probe.herald import Herald
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
 from probe.ledger.tables import RemarkKind
 from probe.metrics import Metrics
+from probe.pages import PageCharge, Pollers
 from probe.runner import Runner
 from probe.settings import Loaded, Settings, SettingsError, load
 from probe.systemd import ServiceManager
@@ -79,6 +80,12 @@ class Daemon:
             view=self._view,
             manager=self._manager,
             tell=self._herald.tell,
+        )
+        self._pages = Pollers(
+            vantage=settings.vantage,
+            clock=self._clock,
+            tell=self._teller.remark,
+            paused=lambda: self._queue.troubled,
         )
         self._listener = Listener(
             host=settings.listener.host,
@@ -217,6 +224,7 @@ class Daemon:
         self._herald.configure(settings.on_condition)
         self._vigil.configure([*terms], settings.blind_after_s, max(_timeouts_s(settings)))
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
+        self._pages.configure([PageCharge.of(*page) for page in self._workshop.pages(settings)])
         for state in states.values():
             self._view.recover(state)
             self._metrics.show_state(state.target, state)
@@ -233,6 +241,7 @@ class Daemon:
         limit_s = min(STOP_S_MAX, max(_timeouts_s(self._settings)))
         until_s = asyncio.get_running_loop().time() + limit_s
         log.info("daemon.stopping", within_s=limit_s)
+        await _whatever_happens(self._pages.close(), limit_s * STOP_SHARE_CUT_OFF)
         await _whatever_happens(runner.finish(limit_s * STOP_SHARE_ATTEMPTS, limit_s * STOP_SHARE_CUT_OFF), limit_s)
         await _whatever_happens(self._queue.drain(limit_s * STOP_SHARE_LEDGER), limit_s)
         waiting = self._queue.records

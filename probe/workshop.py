@@ -13,7 +13,7 @@ from probe.core.model import Surface
 from probe.core.schedule import slots
 from probe.plan import Charge, Control, Plan
 from probe.settings import Control as ControlSettings
-from probe.settings import Problem, Settings, SettingsError, Target
+from probe.settings import Problem, Settings, SettingsError, StatusPage, Target
 from probe.surfaces.api import ApiSurface
 from probe.surfaces.control import ControlSurface
 from probe.surfaces.dial import trust
@@ -54,6 +54,7 @@ class Workshop:
             for surface in target.surfaces
         }
         controls = {control.name: self._control(control) for control in settings.controls}
+        self.pages(settings)  # A trust store that can't be used is an error of all the settings, also of a reload's.
         self._charges = {key: self._charges[key] for key in charges}
         self._controls = {name: self._controls[name] for name in controls}
         return Plan(
@@ -63,6 +64,14 @@ class Workshop:
             charges=charges,
             controls=controls,
         )
+
+    def pages(self, settings: Settings) -> list[tuple[StatusPage, ssl.SSLContext]]:
+        """Give each status page the TLS context that it is asked with.
+
+        Raises:
+            SettingsError: If a trust store can't be used.
+        """
+        return [(page, self._context(page.ca_file)) for page in settings.status_pages]
 
     def surface(self, target: Target, surface: Surface, vantage: str) -> ApiSurface | SmtpSurface:
         """Build the prober of one surface.

@@ -34,6 +34,8 @@ api:
 smtp:
   - {at: 34s, for: 7s, do: silent, phase: ehlo}     # SMTP says its banner, and no more
   - {at: 54s, for: 22s, do: reply, phase: banner, reply: "421 4.3.2 Service not available"}
+page:
+  - {at: 80s, incident: Elevated error rates, impact: minor}  # what the provider says of it, once it is over
 """
 
 SETTINGS = """\
@@ -66,6 +68,8 @@ targets:
 controls:
   - {{name: loopback, kind: tcp, address: "{control}"}}
   - {{name: loopback-too, kind: tcp, address: "{control}"}}
+status_pages:
+  - {{name: provider, url: "{page_url}", poll: 10s, ca_file: {ca_file}}}
 ledger: {{url: {ledger}}}
 listener: {{port: 0}}
 log: {{format: json}}
@@ -165,9 +169,8 @@ def _start(stage: Stage) -> str:
     folder = stage.folder
     out.print(f"Files of this demo: {folder}", markup=False, soft_wrap=True)
     (folder / "scenario.yaml").write_text(SCENARIO, encoding="utf-8")
-    provider = _spawn(
-        stage, "simulate", str(folder / "scenario.yaml"), "--api-port=0", "--smtp-port=0", f"--directory={folder}"
-    )
+    ports = ("--api-port=0", "--smtp-port=0", "--page-port=0")
+    provider = _spawn(stage, "simulate", str(folder / "scenario.yaml"), *ports, f"--directory={folder}")
     stage.begun_s = now_s()
     assert provider.stdout is not None
     threading.Thread(target=_read_lines, args=(provider.stdout, stage.provider_lines), daemon=True).start()
@@ -179,6 +182,7 @@ def _start(stage: Stage) -> str:
             api_url=api_url,
             smtp_host=host,
             smtp_port=port,
+            page_url=facts["page"].split(" ")[0],
             control=f"{host}:{port}",
             ca_file=facts["authority"],
             key_file=folder / "api.key",

@@ -8,12 +8,12 @@ from probe.ledger.errors import LedgerError, LedgerRefused, LedgerTooNew, Ledger
 from probe.ledger.export import (
     ATTEMPT_FIELDS,
     CSV_FIELDS,
-    FORMAT_VERSION,
     SECOND_FIELDS,
     export_rows,
     write_csv,
     write_jsonl,
 )
+from probe.ledger.export_remarks import FORMAT_VERSION
 from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit
@@ -23,6 +23,7 @@ from probe.ledger.replay import Difference, what_if
 from probe.ledger.retention import CutReport
 from probe.ledger.store import Head
 from probe.ledger.tables import RemarkKind
+from probe.ledger.tallies import Account, Tally, account_of, known_targets
 from probe.ledger.verify import Anchor, Report, verify
 from probe.ledger.writer import Ledger
 
@@ -31,6 +32,7 @@ __all__ = [
     "CSV_FIELDS",
     "FORMAT_VERSION",
     "SECOND_FIELDS",
+    "Account",
     "Anchor",
     "Batch",
     "Commit",
@@ -46,8 +48,11 @@ __all__ = [
     "Recovery",
     "RemarkKind",
     "Report",
+    "Tally",
+    "account_of",
     "evidence_text",
     "export_rows",
+    "known_targets",
     "propose",
     "remarks_of",
     "verify",

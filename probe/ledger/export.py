@@ -1,7 +1,7 @@
-"""The ledger's export: one row for each second and surface, one for each attempt.
+"""The ledger's export: one row for each second and surface, one for each attempt, and one for each remark beside them.
 
-Others parse this: a field keeps its name and meaning, new fields come at the end, and anything else raises
-FORMAT_VERSION, which is the first field (`v`) of every row.
+Others parse this: a field keeps its name and meaning, new fields come at the end, new types of row may appear, and
+anything else raises FORMAT_VERSION, which is the first field (`v`) of every row.
 """
 
 import csv
@@ -9,7 +9,6 @@ import heapq
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
 
 from sqlalchemy import Connection
@@ -17,12 +16,12 @@ from sqlalchemy import Connection
 from probe.core.model import Outcome
 from probe.ledger.connect import parse_address, reading_engine
 from probe.ledger.errors import LedgerError, sentence
+from probe.ledger.export_remarks import FORMAT_VERSION, REMARK_FIELDS, ExportRow, moment, remark_rows_of
 from probe.ledger.migrate import check_schema
 from probe.ledger.read import attempts_in, runs_into, verdicts_in, windows
 from probe.ledger.records import outcome_of_row
 
-FORMAT_VERSION = 1
-SECOND_FIELDS = ("v", "type", "target", "surface", "second", "verdict", "basis", "attempts", "accepted")
+SECOND_FIELDS = ("v", "type", "target", "surface", "second", "verdict", "basis", "attempts", "accepted", "evidence")
 ATTEMPT_FIELDS = (
     "v",
     "type",
@@ -42,19 +41,19 @@ ATTEMPT_FIELDS = (
     "message_id",
     "connection",
 )
-# A CSV file has one heading for both types; a field that a type does not have is empty.
-CSV_FIELDS = (*SECOND_FIELDS, *[name for name in ATTEMPT_FIELDS if name not in SECOND_FIELDS])
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-ExportRow = dict[str, str | int | float]
+_FIRST_FIELDS = [name for name in SECOND_FIELDS if name != "evidence"]
+# A CSV file has one heading for all types, in the order in which the fields came to be; a field that a type does not
+# have is empty.
+CSV_FIELDS = tuple(
+    dict.fromkeys((*_FIRST_FIELDS, *ATTEMPT_FIELDS, *SECOND_FIELDS, *(f for fs in REMARK_FIELDS.values() for f in fs)))
+)
 
 
 def export_rows(address: str, first_second: int, last_second: int, target: str | None = None) -> Iterator[ExportRow]:
     """Give the rows of a range of seconds, both ends included, in order of second, target and surface.
 
-    Seconds come before attempts within each portion of the range. A run of unobserved seconds is given second by
-    second. One snapshot is read, also while a daemon writes.
+    Seconds come before attempts within each portion of the range, and what is kept beside the seconds after all of
+    them. A run of unobserved seconds is given second by second. One snapshot is read, also while a daemon writes.
     """
     place = parse_address(address)
     engine = reading_engine(place)
@@ -83,11 +82,11 @@ def rows_of(
         for row in attempts_in(connection, window, target):
             yield attempt_row(outcome_of_row(tuple(row)[2:-1], row.vantage), row.vantage)
     yield from seconds.through(last_second)
+    yield from remark_rows_of(connection, first_second, last_second, target)
 
 
 def attempt_row(outcome: Outcome, vantage: str) -> ExportRow:
     """Make the row of one attempt."""
-    started_at = _EPOCH + timedelta(microseconds=outcome.started_us)
     return {
         "v": FORMAT_VERSION,
         "type": "attempt",
@@ -96,7 +95,7 @@ def attempt_row(outcome: Outcome, vantage: str) -> ExportRow:
         "surface": str(outcome.surface),
         "second": outcome.second,
         "ordinal": outcome.ordinal,
-        "started_at": started_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "started_at": moment(outcome.started_us),
         "duration_ms": outcome.duration_us / 1000,
         "fault": str(outcome.fault),
         "cause": str(outcome.cause),
@@ -175,4 +174,5 @@ def _verdict(row: Any) -> ExportRow:
         "basis": row.basis,
         "attempts": row.attempts,
         "accepted": row.accepted,
+        "evidence": row.evidence or "",
     }

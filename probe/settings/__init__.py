@@ -11,6 +11,7 @@ from probe.settings.model import (
     Log,
     PersistenceTerms,
     Settings,
+    StatusPage,
     Target,
 )
 from probe.settings.problem import Problem, SettingsError
@@ -34,6 +35,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Smtp",
+    "StatusPage",
     "Target",
     "effective",
     "load",

@@ -158,6 +158,15 @@ def _url(value: str) -> str:
     return value
 
 
+def _page_url(value: str) -> str:
+    parts = _split_url(value, "https://status.example.com")
+    if parts.query:
+        raise refuse("a URL without a query")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise refuse("an https URL, because what the page says is kept as evidence (http is for loopback only)")
+    return value.rstrip("/")
+
+
 def _path(value: str) -> str:
     if re.fullmatch(r"/[!-~]*", value) is None:
         raise refuse('a path such as "/transmissions", in printable ASCII')
@@ -276,6 +285,7 @@ Ehlo = Annotated[str, AfterValidator(lambda value: _host(value) if value else va
 HostPort = Annotated[str, AfterValidator(_host_port)]
 BaseUrl = Annotated[str, AfterValidator(_base_url), WithJsonSchema({"type": "string", "format": "uri"})]
 Url = Annotated[str, AfterValidator(_url)]
+PageUrl = Annotated[str, AfterValidator(_page_url), WithJsonSchema({"type": "string", "format": "uri"})]
 UrlPath = Annotated[str, AfterValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 MailAddress = Annotated[str, AfterValidator(_mail_address), WithJsonSchema({"type": "string", "pattern": "^.+@.+$"})]
 CaFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"]})]

@@ -65,7 +65,7 @@ def _complete(data: dict[str, Any], findings: Findings, vault: Vault) -> None:
 
 def _refuse_repeated(data: dict[str, Any], findings: Findings) -> None:
     """Find repeated names before the models do, because they look only where nothing else is wrong."""
-    for kind in ("targets", "controls"):
+    for kind in ("targets", "controls", "status_pages"):
         parts = data.get(kind)
         if not isinstance(parts, list):
             continue

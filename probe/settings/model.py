@@ -6,6 +6,7 @@ YAML file, where the value carries the unit (`timeout: 10s` becomes `timeout_s`)
 
 import re
 import socket
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -27,6 +28,7 @@ from probe.settings.kinds import (
     Host,
     HostPort,
     LedgerUrl,
+    PageUrl,
     Program,
     Url,
     WholeSeconds,
@@ -40,6 +42,7 @@ ATTEMPTS_PER_SECOND_MAX = 10
 IN_FLIGHT_MAX = 1_000
 TARGETS_MAX = 2_000
 CONTROLS_MAX = 20
+STATUS_PAGES_MAX = 10
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -144,6 +147,16 @@ class Control(Frozen):
         return self
 
 
+class StatusPage(Frozen):
+    """The provider's own words: a page of the Statuspage kind, kept as evidence; it changes no verdict."""
+
+    name: Name
+    url: PageUrl
+    poll_s: Duration = named("poll", 60.0, ge=10, le=86_400)
+    timeout_s: Duration = named("timeout", 10.0, gt=0, le=60)
+    ca_file: CaFile = None
+
+
 class Ledger(Frozen):
     """Where the durable record is kept, and for how long."""
 
@@ -197,13 +210,14 @@ class Settings(Frozen):
     controls: Annotated[tuple[Control, ...], Field(max_length=CONTROLS_MAX)] = ()
     blind_after_s: Duration = named("blind_after", 30.0, ge=5, le=3_600)
     on_condition: Program = None
+    status_pages: Annotated[tuple[StatusPage, ...], Field(max_length=STATUS_PAGES_MAX)] = ()
     ledger: Ledger = Field(default_factory=Ledger)
     listener: Listener = Field(default_factory=Listener)
     log: Log = Field(default_factory=Log)
 
     @model_validator(mode="after")
     def _completed(self) -> Self:
-        for kind, parts in (("targets", self.targets), ("controls", self.controls)):
+        for kind, parts in self._named_parts():
             for place, first in repeated([part.name for part in parts]):
                 raise refuse(
                     f"a name that {kind}[{first}] does not have already",
@@ -213,6 +227,9 @@ class Settings(Frozen):
         # Only here are the vantage and the injections known together; the models are frozen for everybody else.
         object.__setattr__(self, "targets", tuple(_with_ehlo(target, self.vantage) for target in self.targets))
         return self
+
+    def _named_parts(self) -> tuple[tuple[str, Sequence[Target | Control | StatusPage]], ...]:
+        return ("targets", self.targets), ("controls", self.controls), ("status_pages", self.status_pages)
 
 
 def _with_ehlo(target: Target, vantage: str) -> Target:

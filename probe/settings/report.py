@@ -16,6 +16,7 @@ from probe.settings.model import (
     Log,
     PersistenceTerms,
     Settings,
+    StatusPage,
     Target,
 )
 from probe.settings.problem import Findings, Path, describe, is_secret
@@ -33,6 +34,7 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("targets", "contract"): Contract,
     ("targets", "contract", "persistence"): PersistenceTerms,
     ("controls",): Control,
+    ("status_pages",): StatusPage,
     ("ledger",): Ledger,
     ("listener",): Listener,
     ("log",): Log,

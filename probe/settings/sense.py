@@ -1,24 +1,27 @@
-"""What is allowed but doubtful: each a sentence that `check-config` prints."""
+"""What is allowed but doubtful: each a sentence that `check-config` prints and the daemon logs at its start."""
 
+import ipaddress
 import math
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from probe.settings.duration import format_duration
-from probe.settings.model import Settings, Target
+from probe.settings.model import Control, Settings, Target
 from probe.settings.problem import Findings, Path
 
 DOCUMENTED_CONNECTIONS_MAX = 10  # the most that the provider documents for a surface; more only by agreement
+
+# Addresses that share these first bits are usually one network's: the least that is announced by itself on the
+# internet (RFC 7454 section 6.1.3).
+NETWORK_BITS: Mapping[int, int] = {4: 24, 6: 48}
 
 
 def warn(settings: Settings, findings: Findings) -> None:
     """Note what an operator should know before relying on these settings."""
     for place, target in enumerate(settings.targets):
         _warn_of_caps(target, ("targets", place), findings)
-    if not settings.controls:
-        sentence = "there is no control, so a second of network faults stays inconclusive; name two on other networks"
-        findings.warn(("controls",), sentence)
-    elif len(settings.controls) == 1:
-        sentence = "there is one control only, so network faults rest on one network; name two on different networks"
-        findings.warn(("controls",), sentence)
+    _warn_of_few_controls(settings, findings)
+    _warn_of_shared_fates(settings, findings)
 
 
 def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
@@ -38,3 +41,72 @@ def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
             f"agree on {target.in_flight_max} with the provider first"
         )
         findings.warn((*path, "in_flight_max"), sentence)
+
+
+def _warn_of_few_controls(settings: Settings, findings: Findings) -> None:
+    if not settings.controls:
+        sentence = "there is no control, so a second of network faults stays inconclusive; name two on other networks"
+        findings.warn(("controls",), sentence)
+    elif len(settings.controls) == 1:
+        sentence = "there is one control only, so network faults rest on one network; name two on different networks"
+        findings.warn(("controls",), sentence)
+
+
+def _warn_of_shared_fates(settings: Settings, findings: Findings) -> None:
+    """Find controls that fail together with another one, or with what they are to be told apart from."""
+    targets = dict(reversed(list(_target_hosts(settings))))
+    hosts = [_control_host(control) for control in settings.controls]
+    for place, host in enumerate(hosts):
+        path: Path = ("controls", place, "address" if settings.controls[place].kind == "tcp" else "url")
+        if place_of_target := targets.get(host):
+            findings.warn(
+                path,
+                f"{host} is the host of {place_of_target} too, so this control fails with the provider and can't tell "
+                "our network from theirs; name something that is not the provider",
+            )
+        for first, other in enumerate(hosts[:place]):
+            if other == host:
+                findings.warn(
+                    path,
+                    f"controls[{first}] is at {host} too, so one failure there takes both; "
+                    "name a control on another network",
+                )
+                break
+            if (network := _network(host)) and network == _network(other):
+                findings.warn(
+                    path,
+                    f"controls[{first}] is in {network} too, so one failure there takes both; "
+                    "name a control on another network",
+                )
+                break
+
+
+def _target_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
+    for place, target in enumerate(settings.targets):
+        if target.api is not None:
+            yield _bare(urlsplit(target.api.base_url).hostname or ""), f"targets[{place}].api"
+        if target.smtp is not None:
+            yield _bare(target.smtp.host), f"targets[{place}].smtp"
+
+
+def _control_host(control: Control) -> str:
+    if control.kind == "tcp":
+        return _bare(control.address.rpartition(":")[0])
+    return _bare(urlsplit(control.url).hostname or "")
+
+
+def _bare(host: str) -> str:
+    """Write a host one way, so that two spellings of it are seen to be the same."""
+    text = host.strip("[]").rstrip(".").lower()
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
+def _network(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    return str(ipaddress.ip_network((address, NETWORK_BITS[address.version]), strict=False))

@@ -3,17 +3,22 @@
 from probe.simulator.desk import Received, Tally
 from probe.simulator.faults import FaultKind, SimulatedFault, TlsAlert
 from probe.simulator.options import ProviderOptions, TlsMode
+from probe.simulator.page import Impact, Notice, SimulatedPage
 from probe.simulator.provider import SimulatedProvider
 from probe.simulator.run import run_simulator, serve
-from probe.simulator.scenario import Scenario, ScenarioError, Window, load_scenario, parse_scenario
+from probe.simulator.scenario import NoticeWindow, Scenario, ScenarioError, Window, load_scenario, parse_scenario
 
 __all__ = [
     "FaultKind",
+    "Impact",
+    "Notice",
+    "NoticeWindow",
     "ProviderOptions",
     "Received",
     "Scenario",
     "ScenarioError",
     "SimulatedFault",
+    "SimulatedPage",
     "SimulatedProvider",
     "Tally",
     "TlsAlert",

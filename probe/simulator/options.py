@@ -29,6 +29,7 @@ class ProviderOptions:
     host: str = "127.0.0.1"
     api_port: int = 0
     smtp_port: int = 0
+    page_port: int | None = None  # a status page, over TLS as the API
     api_tls: TlsMode = TlsMode.IMPLICIT
     smtp_tls: TlsMode = TlsMode.STARTTLS
     base_path: str = API_PATH

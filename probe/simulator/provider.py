@@ -16,7 +16,8 @@ from probe.simulator.desk import Desk, Received, Tally
 from probe.simulator.door import Door
 from probe.simulator.faults import WAY_IN, FaultKind, SimulatedFault, resolve
 from probe.simulator.options import ProviderOptions, TlsMode
-from probe.simulator.scenario import Scenario, Window
+from probe.simulator.page import SimulatedPage
+from probe.simulator.scenario import NoticeWindow, Scenario, Window
 from probe.simulator.smtp import SmtpWire
 
 CA_FILE_NAME = "ca.pem"
@@ -52,6 +53,7 @@ class SimulatedProvider:
         seed = options.seed if scenario is None else scenario.seed
         self._desks = {surface: Desk(surface, seed=seed, records_max=options.records_max) for surface in Surface}
         self._doors: dict[Surface, Door] = {}
+        self.page = SimulatedPage()
         self._by_hand: set[Surface] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._sweepers: dict[Surface, asyncio.TimerHandle] = {}
@@ -68,6 +70,9 @@ class SimulatedProvider:
             self._doors[Surface.SMTP] = Door(
                 options.host, options.smtp_port, lambda: SmtpWire(desks[Surface.SMTP], contexts, options)
             )
+            if options.page_port is not None:
+                tls = contexts.good if options.api_tls is TlsMode.IMPLICIT else None
+                await self.page.open(options.host, options.page_port, tls)
         except OSError:
             await self.__aexit__()
             raise
@@ -77,6 +82,8 @@ class SimulatedProvider:
             self._sweep(surface)
             windows = self._scenario.windows_of(surface)
             self._tasks.append(loop.create_task(self._play(surface, windows, loop.time())))
+        for notice in self._scenario.page:
+            self._tasks.append(loop.create_task(self._announce(notice, loop.time())))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,6 +95,7 @@ class SimulatedProvider:
                 await task
         for timer in self._sweepers.values():
             timer.cancel()
+        await self.page.close()
         for surface, door in self._doors.items():
             await door.close()
             self._desks[surface].reset_all()
@@ -111,9 +119,13 @@ class SimulatedProvider:
     @property
     def api_url(self) -> str:
         """Return the base URL, as it stands in a target's settings."""
-        scheme = "http" if self.options.api_tls is TlsMode.NONE else "https"
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        return f"{scheme}://{host}:{self.api_port}{self.options.base_path}"
+        return f"{self._base_url(self.api_port)}{self.options.base_path}"
+
+    @property
+    def page_url(self) -> str:
+        """Return the status page's base URL; it is served if the options give it a port."""
+        assert self.options.page_port is not None
+        return self._base_url(self.page.port)
 
     @property
     def key(self) -> str:
@@ -159,6 +171,11 @@ class SimulatedProvider:
         return tuple(self._desks[surface].received)
 
     # Inside.
+
+    def _base_url(self, port: int) -> str:
+        scheme = "http" if self.options.api_tls is TlsMode.NONE else "https"
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"{scheme}://{host}:{port}"
 
     def _write_ca(self, pem: bytes) -> None:
         if self._directory is None:
@@ -207,3 +224,12 @@ class SimulatedProvider:
             await asyncio.sleep(start + window.at_s + window.for_s - loop.time())
             if surface not in self._by_hand:
                 self._turn(surface, None)
+
+    async def _announce(self, window: NoticeWindow, start: float) -> None:
+        """Put a notice of the scenario on the page, and take it down again."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(start + window.at_s - loop.time())
+        self.page.show(window.notice)
+        if window.for_s is not None:
+            await asyncio.sleep(start + window.at_s + window.for_s - loop.time())
+            self.page.take_down(window.notice)

@@ -33,6 +33,8 @@ async def serve(scenario: Scenario, options: ProviderOptions, *, directory: Path
     async with SimulatedProvider(options, scenario, directory=directory, on_turn=turn) as provider:
         announce(f"API        {provider.api_url}/transmissions")
         announce(f"SMTP       {options.host}:{provider.smtp_port} ({options.smtp_tls}, user {options.user})")
+        if options.page_port is not None:
+            announce(f"page       {provider.page_url} (what the provider says of itself)")
         announce(f"key        in {directory / KEY_FILE_NAME}; it is the SMTP password too")
         announce(f"authority  {provider.ca_file}")
         for surface in Surface:
@@ -47,10 +49,12 @@ async def run_simulator(
     smtp_port: int,
     directory: Path,
     announce: Announce,
+    *,
+    page_port: int | None = None,
 ) -> None:
     """Serve a scenario file, or a healthy provider, until cancelled; ScenarioError or OSError if it can't start."""
     scenario = Scenario() if config_path is None else await asyncio.to_thread(load_scenario, config_path)
-    options = ProviderOptions(host=host, api_port=api_port, smtp_port=smtp_port)
+    options = ProviderOptions(host=host, api_port=api_port, smtp_port=smtp_port, page_port=page_port)
     await serve(scenario, options, directory=directory, announce=announce)
 
 

@@ -25,6 +25,7 @@ from probe.simulator.faults import (
     is_smtp_reply,
     resolve,
 )
+from probe.simulator.page import NOTICES_MAX, TEXT_CHARACTERS_MAX, Impact, Notice
 
 FILE_BYTES_MAX = 1024 * 1024
 WINDOWS_MAX = 10_000
@@ -46,12 +47,22 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeWindow:
+    """One notice on the status page from `at_s` seconds after the start, for `for_s` seconds; None is to the end."""
+
+    at_s: float
+    for_s: float | None
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """What goes wrong and when; the windows of a surface are in order and never overlap."""
 
     seed: int = 1
     api: tuple[Window, ...] = ()
     smtp: tuple[Window, ...] = ()
+    page: tuple[NoticeWindow, ...] = ()
 
     def windows_of(self, surface: Surface) -> tuple[Window, ...]:
         """Return one surface's windows."""
@@ -105,12 +116,13 @@ class _Reader:
 
     def read(self, loader: yaml.SafeLoader, node: yaml.Node) -> Scenario:
         self._loader = loader
-        fields = self._fields(node, "", ("seed", *Surface))
+        fields = self._fields(node, "", ("seed", *Surface, "page"))
         seed = 1
         if "seed" in fields:
             seed = self._integer(fields["seed"][1], "seed", 0, SEED_MAX) or 0
         windows = {surface: self._windows(fields, surface) for surface in Surface}
-        return Scenario(seed=seed, api=windows[Surface.API], smtp=windows[Surface.SMTP])
+        page = self._notices(fields["page"][1]) if "page" in fields else ()
+        return Scenario(seed=seed, api=windows[Surface.API], smtp=windows[Surface.SMTP], page=page)
 
     # Problems.
 
@@ -171,6 +183,35 @@ class _Reader:
                 )
             windows.append(window)
         return tuple(windows)
+
+    def _notices(self, node: yaml.Node) -> tuple[NoticeWindow, ...]:
+        if not isinstance(node, yaml.SequenceNode) or len(node.value) > NOTICES_MAX:
+            self._note(node, "page", self._found(node), f"a list of at most {NOTICES_MAX} notices")
+            return ()
+        notices = [self._notice(item, f"page[{index}]") for index, item in enumerate(node.value)]
+        return tuple(notice for notice in notices if notice is not None)
+
+    def _notice(self, node: yaml.Node, place: str) -> NoticeWindow | None:
+        before = len(self.problems)
+        fields = {name: pair[1] for name, pair in self._fields(node, place, _NOTICE_KEYS).items()}
+        if "at" not in fields:
+            self._note(node, f"{place}.at", "nothing", "a value: every notice needs it")
+        texts = [name for name in ("incident", "maintenance") if name in fields]
+        if len(texts) != 1:
+            self._note(node, place, " and ".join(texts) or "neither", "either incident or maintenance")
+        if len(self.problems) > before:
+            return None
+        (kind,) = texts
+        at_s = self._duration(fields["at"], f"{place}.at", least_s=0.0)
+        for_s = self._duration(fields["for"], f"{place}.for", least_s=0.001) if "for" in fields else None
+        text = self._checked(fields[kind], f"{place}.{kind}", _is_notice, "text of one line, at most 500 characters")
+        impact = None
+        if "impact" in fields:
+            impact = self._one_of(fields["impact"], f"{place}.impact", tuple(Impact), Impact)
+        if len(self.problems) > before:
+            return None
+        notice = Notice(text=text, impact=impact or Impact.MAJOR, is_maintenance=kind == "maintenance")
+        return NoticeWindow(at_s=at_s, for_s=for_s, notice=notice)
 
     def _window(self, node: yaml.Node, place: str, surface: Surface) -> Window | None:
         kind = self._kind(node, place, surface)
@@ -277,6 +318,7 @@ class _Reader:
         return body
 
 
+_NOTICE_KEYS = ("at", "for", "incident", "maintenance", "impact")
 _ATTRIBUTES = {"by": "by_s", "after": "after_s"}
 
 
@@ -286,6 +328,10 @@ def _end_s(window: Window) -> float:
 
 def _is_line(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
+
+
+def _is_notice(value: object) -> bool:
+    return _is_line(value) and 0 < len(str(value)) <= TEXT_CHARACTERS_MAX
 
 
 def _is_fraction(value: object) -> bool:

@@ -102,7 +102,17 @@ def provider(folder: Path, scenario: str = "") -> Iterator[Provider]:
     """Run the simulated provider."""
     script = folder / "scenario.yaml"
     script.write_text(scenario or "seed: 1\n")
-    command = [sys.executable, "-u", "-m", "probe", "simulate", str(script), "--api-port=0", "--smtp-port=0"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "probe",
+        "simulate",
+        str(script),
+        "--api-port=0",
+        "--smtp-port=0",
+        "--page-port=0",
+    ]
     with child([*command, f"--directory={folder}"], SERVER_CORE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         facts: dict[str, str] = {}

@@ -13,7 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from probe.ledger import LedgerError, LedgerRefused, LedgerUnwritable, export_rows, verify, what_if
+from probe.ledger import LedgerError, LedgerRefused, LedgerUnwritable, account_of, export_rows, verify, what_if
 from probe.ledger.connect import parse_address, reading_engine, writing_engine
 from probe.ledger.read import steps
 from probe.ledger.recover import recover
@@ -59,7 +59,7 @@ def address(server: str, request: pytest.FixtureRequest) -> str:
 
 
 def test_a_story_is_kept_verified_recovered_and_exported(
-    address: str, script: Any, make_store: Callable[[str], Store]
+    address: str, script: Any, make_store: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What holds for SQLite holds here."""
     store = make_store(address)
@@ -78,6 +78,13 @@ def test_a_story_is_kept_verified_recovered_and_exported(
     seconds = [row for row in export_rows(address, first, last, "main") if row["type"] == "second"]
     assert len(seconds) == 2 * (last - first + 1)
     assert what_if(address, first, last, "main", script.terms["main"]) == ()
+    by_both = []
+    for together_max in (8, 0):
+        monkeypatch.setattr("probe.ledger.tallies.TARGETS_READ_TOGETHER_MAX", together_max)
+        by_both.append(account_of(address, first, last, "main"))
+    assert by_both[0] == by_both[1]
+    assert {total.as_judged.recorded for total in by_both[0].tallies[0].totals} == {last - first + 1}
+    assert {total.as_judged.unavailable for total in by_both[0].tallies[0].totals} == {4}
     with pytest.raises(LedgerRefused):
         store.append(type(batch)(steps=batch.steps, controls=(), terms=batch.terms))
     store.append(script.second())

@@ -153,6 +153,7 @@ def test_the_effective_settings_are_the_settings() -> None:
         ("targets", "contract"),
         ("targets", "contract", "persistence"),
         ("controls",),
+        ("status_pages",),
         ("ledger",),
         ("listener",),
         ("log",),

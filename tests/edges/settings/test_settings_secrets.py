@@ -23,7 +23,7 @@ ONE_KEY = """
         api: {{base_url: "https://api.example.com", body: {{}}, key: {key}}}
     controls:
       - {{name: c, kind: tcp, address: "localhost:80"}}
-      - {{name: d, kind: tcp, address: "localhost:81"}}
+      - {{name: d, kind: tcp, address: "192.0.2.1:81"}}
 """
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from probe.settings import Connections, Loaded, Settings, Smtp, Target
+from probe.settings import Connections, Loaded, Settings, SettingsError, Smtp, Target
 
 Loads = Callable[..., Loaded]
 
 SMTP = "{host: localhost, sender: a@b.example, recipient: b@b.example}"
 TWO_CONTROLS = """
     controls:
-      - {name: c, kind: tcp, address: "localhost:80"}
-      - {name: d, kind: http, url: "http://localhost/"}
+      - {name: c, kind: tcp, address: "192.0.2.1:80"}
+      - {name: d, kind: http, url: "http://www.example.com/"}
 """
 
 
@@ -36,11 +36,92 @@ def test_a_single_control_is_warned_of(loads: Loads) -> None:
     """Then all rests on one network."""
     text = f"""
     targets: [{{name: a, smtp: {SMTP}}}]
-    controls: [{{name: c, kind: tcp, address: "localhost:80"}}]
+    controls: [{{name: c, kind: tcp, address: "192.0.2.1:80"}}]
     """
     assert sentences(loads(text)) == [
         "controls: there is one control only, so network faults rest on one network; name two on different networks"
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        ('kind: tcp, address: "192.0.2.1:53"', 'kind: tcp, address: "192.0.2.1:443"', "at 192.0.2.1"),
+        ('kind: tcp, address: "192.0.2.1:53"', 'kind: http, url: "http://192.0.2.200/"', "in 192.0.2.0/24"),
+        ('kind: tcp, address: "[2001:db8::1]:53"', 'kind: http, url: "http://[2001:db8:0:9::1]/"', "in 2001:db8::/48"),
+        ('kind: tcp, address: "[2001:DB8::1]:53"', 'kind: tcp, address: "[2001:db8:0::1]:54"', "at 2001:db8::1"),
+        (
+            'kind: http, url: "https://WWW.ex.com/a"',
+            'kind: tcp, address: "www.ex.com.:80"',
+            "at www.ex.com",
+        ),
+    ],
+)
+def test_controls_that_share_a_host_or_a_network_are_warned_of(
+    loads: Loads, first: str, second: str, shared: str
+) -> None:
+    """One failure takes both, so they are hardly two."""
+    controls = f"\ncontrols: [{{name: c, {first}}}, {{name: d, {second}}}]"
+    field = "address" if "address" in second else "url"
+    assert sentences(loads(f"targets: [{{name: a, smtp: {SMTP}}}]" + controls)) == [
+        f"controls[1].{field}: controls[0] is {shared} too, so one failure there takes both; "
+        "name a control on another network"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("192.0.2.1:53", "192.0.3.1:53"),
+        ("[2001:db8::1]:53", "[2001:db8:1::1]:53"),
+        ("192.0.2.1:53", "[2001:db8::1]:53"),
+        ("a.example.com:53", "b.example.com:53"),
+    ],
+)
+def test_controls_of_different_networks_are_not_warned_of(loads: Loads, first: str, second: str) -> None:
+    """What names resolve to is not asked here."""
+    controls = f"""
+    controls: [{{name: c, kind: tcp, address: "{first}"}}, {{name: d, kind: tcp, address: "{second}"}}]"""
+    assert sentences(loads(f"    targets: [{{name: a, smtp: {SMTP}}}]{controls}")) == []
+
+
+@pytest.mark.parametrize(
+    ("control", "field", "host", "target"),
+    [
+        ('kind: http, url: "https://API.example.com/"', "url", "api.example.com", "targets[0].api"),
+        ('kind: tcp, address: "localhost:25"', "address", "localhost", "targets[0].smtp"),
+    ],
+)
+def test_a_control_at_the_targets_host_is_warned_of(
+    loads: Loads, control: str, field: str, host: str, target: str
+) -> None:
+    """It would fail with the provider, so it could never tell whose network failed."""
+    text = f"""
+    targets: [{{name: a, smtp: {SMTP}, api: {{base_url: "https://api.example.com/v1", body: {{}}}}}}]
+    controls: [{{name: c, {control}}}, {{name: d, kind: tcp, address: "192.0.2.1:53"}}]
+    """
+    assert sentences(loads(text)) == [
+        f"controls[0].{field}: {host} is the host of {target} too, so this control fails with the provider and can't "
+        "tell our network from theirs; name something that is not the provider"
+    ]
+
+
+def test_a_status_page_has_defaults_and_limits(loads: Loads) -> None:
+    """Asked once a minute, at most every ten seconds, over https, under a name of its own."""
+    target = f"targets: [{{name: a, smtp: {SMTP}}}]\n"
+    page = loads(target + "status_pages: [{name: p, url: 'https://status.example.com/'}]").settings.status_pages[0]
+    assert (page.url, page.poll_s, page.timeout_s, page.ca_file) == ("https://status.example.com", 60.0, 10.0, None)
+    for wrong, sentence in (
+        ("[{name: p, url: 'https://a.example', poll: 9s}]", "status_pages[0].poll: found 9s, expected at least 10s"),
+        ("[{name: p, url: 'http://a.example'}]", "status_pages[0].url: found .* expected an https URL, because what"),
+        ("[{name: p, url: 'https://a.example?x=1'}]", "status_pages[0].url: .* expected a URL without a query"),
+        (
+            "[{name: p, url: 'https://a.example'}, {name: p, url: 'https://b.example'}]",
+            'status_pages[1].name: found "p", expected a name that status_pages[0] does not have already',
+        ),
+    ):
+        with pytest.raises(SettingsError, match=sentence.replace("[", r"\[")):
+            loads(target + f"status_pages: {wrong}")
 
 
 def test_a_cap_that_an_outage_would_reach_is_warned_of(loads: Loads, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ smtp:
     smtp_phases = "final, banner, ehlo, starttls, auth, mail, rcpt, data"
     assert str(caught.value).splitlines() == [
         "drill.yaml:1: seed: found '-1', expected a whole number from 0 to 9223372036854775807",
-        "drill.yaml:2: speed: found an unknown key, expected one of seed, api, smtp",
+        "drill.yaml:2: speed: found an unknown key, expected one of seed, api, smtp, page",
         f"drill.yaml:4: api[0].at: found '5', expected {duration}",
         f"drill.yaml:4: api[0].for: found '0s', expected {duration}, above 0",
         "drill.yaml:4: api[0].status: found '99', expected a whole number from 200 to 599",
@@ -124,7 +124,7 @@ smtp:
         ("api: 3", "drill.yaml:1: api: found '3', expected a list of at most 10000 windows"),
         ("a: 1\n" * 300_000, "drill.yaml: is larger than 1048576 bytes"),
         ("[" * 600, "drill.yaml: is nested too deeply"),
-        ("{[a]: 1}", "drill.yaml:1: a list: found an unknown key, expected one of seed, api, smtp"),
+        ("{[a]: 1}", "drill.yaml:1: a list: found an unknown key, expected one of seed, api, smtp, page"),
         ("api: [{at: 1s, do: html, body: !!python/name:os.system x}]", "drill.yaml:1:32: is not YAML"),
     ],
 )

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from probe.core.model import Phase, Surface
-from probe.simulator import FaultKind, ProviderOptions, SimulatedFault, SimulatedProvider
+from probe.simulator import FaultKind, Notice, ProviderOptions, SimulatedFault, SimulatedProvider
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = (sys.executable, "-m", "probe")
@@ -117,6 +117,10 @@ class Provider:
         for surface in surfaces or tuple(Surface):
             self._call(self.inner.clear, Surface(surface))
 
+    def announce(self, text: str, *, is_maintenance: bool = False) -> None:
+        """Put an incident or a maintenance on the status page."""
+        self._call(self.inner.page.show, Notice(text=text, is_maintenance=is_maintenance))
+
     def attempts(self, surface: str) -> int:
         """Count the whole requests, or the transactions begun with MAIL."""
         return int(self._call(self.inner.tally, Surface(surface)).attempts)
@@ -146,7 +150,7 @@ class Provider:
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[Provider]:
     """Run a healthy provider for this test."""
-    running = Provider(ProviderOptions(key=KEY), tmp_path / "provider")
+    running = Provider(ProviderOptions(key=KEY, page_port=0), tmp_path / "provider")
     yield running
     running.close()
 

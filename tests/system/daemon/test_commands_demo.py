@@ -81,7 +81,7 @@ def test_a_simulator_plays_its_scenario_for_other_clients(
     scenario.write_text("api:\n  - {at: 300ms, for: 300ms, do: status, status: 503}\n")
     folder = tmp_path / "made"
     simulator, path = process(
-        "simulate", str(scenario), "--api-port", "0", "--smtp-port", "0", "--directory", str(folder)
+        "simulate", str(scenario), "--api-port=0", "--smtp-port=0", "--page-port=0", "--directory", str(folder)
     )
     until(lambda: "healthy again" in path.read_text(), "the end of the outage", explain=path.read_text)
     text = path.read_text()

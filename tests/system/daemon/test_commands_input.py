@@ -70,6 +70,11 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ),
     (f"ledger export x --to {'9' * 5000}", INPUT, "--to: "),
     ("ledger export x --format xml", INPUT, "Usage: "),
+    ("ledger amend x --author nina --reason why", CANNOT, "x: there is no such file"),
+    ("ledger amend x --author nina", INPUT, "Usage: "),
+    ("ledger amendments missing.sqlite3", CANNOT, "missing.sqlite3: there is no such file"),
+    ("ledger totals missing.sqlite3", CANNOT, "missing.sqlite3: there is no such file"),
+    ("ledger totals x --from 20 --to 10", INPUT, "--to (1970-01-01T00:00:10Z) is before --from (1970-01-01T00:00:20Z)"),
     ("status --url http://127.0.0.1:1", CANNOT, "No daemon answers at http://127.0.0.1:1: Connection refused. Is it "),
     ("status --url nonsense", INPUT, "--url: found 'nonsense', expected http://HOST:PORT."),
     ("status --url file:///etc/passwd", INPUT, "--url: found 'file:///etc/passwd', expected http://HOST:PORT."),
@@ -94,11 +99,14 @@ HELP: dict[str, tuple[str, ...]] = {
     "check-config": ("--show", "secrets", "redacted", "file, line, field"),
     "once": ("--target", "real messages", "phase by phase"),
     "status": ("--url", "--config", "--json", "http://127.0.0.1:9747"),
-    "simulate": ("--api-port", "--smtp-port", "--directory", "docs/simulate.md", "scenario"),
+    "simulate": ("--api-port", "--smtp-port", "--page-port", "--directory", "docs/simulate.md", "scenario"),
     "demo": ("two minutes", "Critical Issue"),
-    "ledger": ("verify", "export"),
+    "ledger": ("verify", "export", "amend", "amendments", "totals"),
     "ledger verify": ("--anchor", "NUMBER:DIGEST", "hash chain", "--json"),
     "ledger export": ("--from", "--to", "--target", "--format", "jsonl|csv", "--output", "docs/ledger.md"),
+    "ledger amend": ("--withdraw", "planned-maintenance|force-majeure|agreed-exclusion", "changes no verdict"),
+    "ledger amendments": ("withdrawn", "--json"),
+    "ledger totals": ("--from", "--target", "as amended", "budget"),
 }
 
 

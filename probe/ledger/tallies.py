@@ -1,0 +1,251 @@
+"""What a range of seconds was judged to be, counted by the database: a month is never read second by second."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal, literal_column, select
+from sqlalchemy.sql.selectable import CTE, FromClause
+
+from probe.core.amendments import Section, Standing, sections, standings
+from probe.core.model import Amendment, Basis, Surface, Suspicion, Terms, Verdict
+from probe.core.totals import Adder, Alike, Judged, Totals, clipped
+from probe.ledger import tables
+from probe.ledger.canonical import parse_rules
+from probe.ledger.connect import parse_address, reading_engine
+from probe.ledger.errors import LedgerError, sentence
+from probe.ledger.migrate import check_schema
+from probe.ledger.remarks import read_remarks
+from probe.ledger.tables import Kind, RemarkKind
+
+# On a ledger of more targets, those of one are looked for second by second instead of among all.
+TARGETS_READ_TOGETHER_MAX = 8
+# Seconds that are looked for in one query then; the database sorts them in memory.
+SOUGHT_S = 86_400
+
+_BETWEEN = "/"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The totals of one target over a range, and the terms that it was last judged by in it."""
+
+    target: str
+    terms: Terms | None
+    totals: tuple[Totals, ...]
+    suspicions: tuple[Suspicion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the record says of a range of seconds, both ends included.
+
+    `windows` has the amendments that reach into the range, withdrawn ones too. `controls_seen` says whether a control
+    was attempted in it; None where those records are cut, at least in part, and none is left.
+    """
+
+    first_second: int
+    last_second: int
+    tallies: tuple[Tally, ...]
+    windows: tuple[Standing, ...]
+    controls_seen: bool | None
+
+
+def known_targets(address: str) -> tuple[str, ...]:
+    """Name the targets that a ledger knows, in order.
+
+    Raises:
+        LedgerError: If the ledger can't be read.
+    """
+    return _read(address, _targets)
+
+
+def account_of(address: str, first_second: int, last_second: int, target: str | None = None) -> Account:
+    """Give the totals of a range, of one target or of all, from one state of the ledger.
+
+    Raises:
+        LedgerError: If the ledger can't be read.
+    """
+    return _read(address, lambda connection: _account(connection, first_second, last_second, target))
+
+
+def _read(address: str, read: Callable[[Connection], T]) -> T:
+    place = parse_address(address)
+    engine = reading_engine(place)
+    try:
+        with engine.connect() as connection, connection.begin():
+            check_schema(connection, place.name)
+            return read(connection)
+    except LedgerError:
+        raise
+    except Exception as error:
+        raise LedgerError(f"{place.name}: {sentence(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def _account(connection: Connection, first: int, last: int, target: str | None) -> Account:
+    amendments = list(read_remarks(connection, RemarkKind.AMENDMENT))
+    windows = tuple(
+        standing
+        for standing in standings(amendments)
+        if standing.amendment.first_second <= last
+        and standing.amendment.last_second >= first
+        and (target is None or standing.amendment.target in ("", target))
+    )
+    holding = [standing.amendment for standing in windows if standing.withdrawn_by is None]
+    known = _targets(connection)
+    tallies = tuple(
+        _tally(connection, name, first, last, holding, many=len(known) > TARGETS_READ_TOGETHER_MAX)
+        for name in known
+        if target in (None, name)
+    )
+    rests_on_controls = any(total.as_judged.unavailable_corroborated for tally in tallies for total in tally.totals)
+    return Account(
+        first_second=first,
+        last_second=last,
+        tallies=tallies,
+        windows=windows,
+        controls_seen=rests_on_controls or _controls_seen(connection, first, last),
+    )
+
+
+def _controls_seen(connection: Connection, first: int, last: int) -> bool | None:
+    column = tables.control.c.second
+    if connection.execute(select(column).where(column.between(first, last)).limit(1)).first() is not None:
+        return True
+    cut = tables.cut.c
+    through = connection.execute(select(func.max(cut.through_second)).where(cut.kind == str(Kind.ATTEMPTS))).scalar()
+    return None if through is not None and through >= first else False
+
+
+def _targets(connection: Connection) -> tuple[str, ...]:
+    column = tables.rules.c.target
+    return tuple(connection.execute(select(column).distinct().order_by(column)).scalars())
+
+
+def _tally(
+    connection: Connection, target: str, first: int, last: int, holding: Iterable[Amendment], *, many: bool
+) -> Tally:
+    runs = _runs(connection, target, first, last)
+    parts = [
+        (section, [*_single(connection, target, section, many), *_clipped_runs(runs, section)])
+        for section in sections(holding, target, tuple(Surface), first, last)
+    ]
+    terms = _terms(connection, target, last)
+    seen = {surface for _, groups in parts for group in groups for surface, _ in group.judged}
+    watched = seen or set(terms.surfaces if terms is not None else Surface)
+    adder = Adder([surface for surface in Surface if surface in watched])
+    for section, groups in parts:
+        adder.add(section, groups)
+    suspicions = read_remarks(connection, RemarkKind.SUSPICION, None, last)
+    return Tally(
+        target=target,
+        terms=terms,
+        totals=adder.totals(),
+        suspicions=tuple(found for found in suspicions if found.target == target and found.last_second >= first),
+    )
+
+
+def _single(connection: Connection, target: str, section: Section, many: bool) -> Iterator[Alike]:
+    """Count the seconds of a section that have a verdict of their own, in groups that were judged alike."""
+    first, last = section.first_second, section.last_second
+    if not many:
+        yield from _alike(connection, _judged_between(target, first, last))
+        return
+    column = tables.verdict.c.second
+    # Two queries: only each by itself is answered from the end of the index.
+    oldest = connection.execute(select(func.min(column))).scalar()
+    newest = connection.execute(select(func.max(column))).scalar()
+    if oldest is None or newest is None:
+        return
+    for at in range(max(first, oldest), min(last, newest) + 1, SOUGHT_S):
+        yield from _alike(connection, _judged_at(target, at, min(at + SOUGHT_S - 1, last, newest)))
+
+
+def _judged_between(target: str, first: int, last: int) -> Subquery:
+    """Find the verdicts of a range among those of all targets."""
+    table = tables.verdict
+    return _by_second(table, target, table.c.second.between(first, last))
+
+
+def _judged_at(target: str, first: int, last: int) -> Subquery:
+    """Look for the verdicts of a range second by second, which is an index search for each."""
+    table = tables.verdict
+    sought: CTE = select(literal(first).label("second")).cte("sought", recursive=True)
+    sought = sought.union_all(select(sought.c.second + 1).where(sought.c.second < last))
+    return _by_second(sought.join(table, table.c.second == sought.c.second), target)
+
+
+def _by_second(among: FromClause, target: str, *within: ColumnElement[bool]) -> Subquery:
+    table = tables.verdict
+    judged = table.c.verdict.concat(_BETWEEN).concat(table.c.basis)
+    of_surfaces = [
+        # Each second has at most one verdict of a surface, so the greatest of them is that one.
+        func.max(case((table.c.surface == str(surface), judged))).label(str(surface))
+        for surface in Surface
+    ]
+    return (
+        select(*of_surfaces)
+        .select_from(among)
+        .where(*within, table.c.target == target, table.c.seconds == literal_column("1"))
+        .group_by(table.c.second)
+        .subquery()
+    )
+
+
+def _alike(connection: Connection, by_second: Subquery) -> Iterator[Alike]:
+    columns = [by_second.c[str(surface)] for surface in Surface]
+    for row in connection.execute(select(*columns, func.count()).group_by(*columns)):
+        *found, seconds = row
+        yield Alike(
+            seconds=seconds,
+            judged=tuple((surface, _judged(text)) for surface, text in zip(Surface, found, strict=True) if text),
+        )
+
+
+def _runs(connection: Connection, target: str, first: int, last: int) -> Sequence[Any]:
+    """Read the runs of unobserved seconds that reach into a range."""
+    table = tables.verdict
+    query = (
+        select(table.c.second, table.c.seconds, table.c.surface, table.c.verdict, table.c.basis)
+        .where(
+            table.c.target == target,
+            # Spelled out, not bound: only so can the databases see that the index on runs serves.
+            table.c.seconds > literal_column("1"),
+            table.c.second <= last,
+            table.c.second + table.c.seconds > first,
+        )
+        .order_by(table.c.second, table.c.surface)
+    )
+    return connection.execute(query).all()
+
+
+def _clipped_runs(runs: Iterable[Any], section: Section) -> Iterator[Alike]:
+    by_place: dict[tuple[int, int], list[tuple[Surface, Judged]]] = {}
+    for row in runs:
+        if clipped(row.second, row.seconds, section):
+            judged = (Verdict(row.verdict), Basis(row.basis))
+            by_place.setdefault((row.second, row.seconds), []).append((Surface(row.surface), judged))
+    for (second, seconds), found in by_place.items():
+        yield Alike(seconds=clipped(second, seconds, section), judged=tuple(found))
+
+
+def _terms(connection: Connection, target: str, last: int) -> Terms | None:
+    """Read the terms of the newest verdict up to a second; None if there is none, or if they can't be read."""
+    verdict, rules = tables.verdict, tables.rules
+    newest = select(verdict.c.rules).where(verdict.c.target == target, verdict.c.second <= last)
+    rules_id = connection.execute(newest.order_by(verdict.c.second.desc()).limit(1)).scalar()
+    query = select(rules.c.body).where(rules.c.target == target, rules.c.id == rules_id)
+    body = connection.execute(query).scalar()
+    try:
+        return None if body is None else parse_rules(body)[1]
+    except ValueError:
+        return None
+
+
+def _judged(text: str) -> Judged:
+    verdict, _, basis = text.partition(_BETWEEN)
+    return Verdict(verdict), Basis(basis)

@@ -75,3 +75,16 @@ async def test_the_name_of_a_targets_settings_tells_of_changes_and_of_no_secret(
     assert name(Workshop(SystemClock()), **{**secret, "password": "another"}) == first, "a secret is in the name"
     assert name(workshop, **{**secret, "password": "another"}) != first
     assert name(workshop, **secret, port=2525).partition("+")[0] != first
+
+
+async def test_a_status_page_is_built_with_everything_else(ca_file: Path) -> None:
+    """A page keeps its TLS context while its trust store stays; one that can't be used refuses all the settings."""
+    page = {"name": "provider", "url": "https://status.example.com", "ca_file": str(ca_file)}
+    target = {"name": "one", "smtp": {"host": "localhost", "sender": "a@example.com", "recipient": "b@example.com"}}
+    paged = Settings.model_validate({"targets": [target], "status_pages": [page]})
+    workshop = Workshop(SystemClock())
+    assert workshop.pages(paged) == workshop.pages(paged)
+
+    os.truncate(ca_file, 0)
+    with pytest.raises(SettingsError, match=r"ca\.pem: ca_file can't be used: it holds no certificate in PEM form"):
+        workshop.plan(paged)

@@ -172,6 +172,12 @@ class LedgerQueue:
 
     async def _keep(self, batch: Batch) -> Commit:
         """Append until it is kept."""
+        # To build what retries costs more than the rest of a turn, and nearly every batch is kept at once.
+        try:
+            return await self._append(batch)
+        except LedgerUnwritable as error:
+            self._trouble(str(error))
+        await self._pause(self._retry_first_s)
         retrying = AsyncRetrying(
             sleep=self._pause,
             wait=wait_exponential(self._retry_first_s, RETRY_MAX_S - self._retry_first_s)

@@ -19,7 +19,7 @@ from probe.herald import Herald
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
 from probe.ledger.tables import RemarkKind
 from probe.metrics import Metrics
-from probe.pages import PageCharge, Pollers
+from probe.pages import DOCUMENTS, PageCharge, Pollers
 from probe.runner import Runner
 from probe.settings import Loaded, Settings, SettingsError, load
 from probe.systemd import ServiceManager
@@ -220,7 +220,7 @@ class Daemon:
         """Show and tell by these settings from now on; `states` are those of targets that come into view."""
         self._teller.configure(terms)
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
-        self._metrics.configure(settings.targets, settings.controls)
+        self._metrics.configure(settings.targets, settings.controls, _sources(settings))
         self._herald.configure(settings.on_condition)
         self._vigil.configure([*terms], settings.blind_after_s, max(_timeouts_s(settings)))
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
@@ -373,6 +373,11 @@ def _keep_the_cadence() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+
+
+def _sources(settings: Settings) -> list[str]:
+    """Name what the statements of the status pages come from."""
+    return [f"{page.name}/{document}" for page in settings.status_pages for document in DOCUMENTS]
 
 
 def _timeouts_s(settings: Settings) -> list[float]:

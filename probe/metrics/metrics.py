@@ -21,7 +21,6 @@ from probe.metrics.families import SECOND_US, Scalar
 from probe.metrics.negotiation import choose_format, gzip_accepted
 
 DIGEST_HEX_DIGITS = 13  # 52 bits: as many as a float holds without loss
-PAGE_SOURCES_MAX = 100  # each is two or three series; the settings allow far fewer
 PPM = 1_000_000
 
 
@@ -67,7 +66,7 @@ class Metrics:
         scalar, histogram = families.scalar, families.histogram
         self._books: dict[str, TargetBook] = {}
         self._controls: frozenset[str] = frozenset()
-        self._pages: set[str] = set()
+        self._sources = frozenset[str]()
         self._lateness = histogram(catalogue.ATTEMPT_START_LATENESS).cell()
         self._commit = histogram(catalogue.LEDGER_COMMIT).cell()
         self._open_seconds = scalar(catalogue.OPEN_SECONDS).cell()
@@ -94,10 +93,14 @@ class Metrics:
             slice_duration=histogram(catalogue.SCRAPE_SLICE).cell(),
         )
 
-    def configure(self, targets: Iterable[Watched], controls: Iterable[Named]) -> None:
-        """Make all known children of these targets and controls at zero, keep what is there, forget all others."""
+    def configure(self, targets: Iterable[Watched], controls: Iterable[Named], sources: Iterable[str] = ()) -> None:
+        """Make all known children of these at zero, keep what is there, forget all others.
+
+        `sources` name the documents of the provider's status pages, as statements do.
+        """
         watched = {target.name: target.surfaces for target in targets}
         self._controls = frozenset(control.name for control in controls)
+        self._sources = frozenset(sources)
         kept = {(name, surface) for name, surfaces in watched.items() for surface in surfaces}
         self._families.forget_unless(lambda labels: self._is_configured(labels, watched, kept))
         self._books = {name: TargetBook(self._families, name, surfaces) for name, surfaces in watched.items()}
@@ -108,6 +111,10 @@ class Metrics:
                 success.cell(control).value = math.nan
                 # A new control is believed until it has failed too often (core/controls.py).
                 self._families.scalar(catalogue.CONTROL_TRUSTED).cell(control).value = 1
+        for source in sorted(self._sources):
+            for poll in PagePoll:
+                self._families.scalar(catalogue.PROVIDER_PAGE_POLLS).cell(source, poll)
+            self._families.scalar(catalogue.PROVIDER_PAGE_SUCCESS_TIME).cell(source)
 
     def _is_configured(
         self, labels: dict[str, str], targets: Collection[str], surfaces: Collection[tuple[str, str]]
@@ -117,6 +124,8 @@ class Metrics:
             return (labels["target"], labels["surface"]) in surfaces
         if "target" in labels:
             return labels["target"] in targets
+        if "source" in labels:
+            return labels["source"] in self._sources
         return labels.get("control", "") in ("", *self._controls)
 
     def show_state(self, target: str, state: TargetState) -> None:
@@ -198,13 +207,8 @@ class Metrics:
 
     def observe_statement(self, statement: Statement) -> None:
         """Count a poll of the provider's status page."""
-        if statement.source not in self._pages:
-            if len(self._pages) >= PAGE_SOURCES_MAX:
-                return
-            self._pages.add(statement.source)
-            for poll in PagePoll:
-                self._families.scalar(catalogue.PROVIDER_PAGE_POLLS).cell(statement.source, poll)
-            self._families.scalar(catalogue.PROVIDER_PAGE_SUCCESS_TIME).cell(statement.source)
+        if statement.source not in self._sources:
+            return
         poll = poll_of(statement)
         self._families.scalar(catalogue.PROVIDER_PAGE_POLLS).cell(statement.source, poll).value += 1
         if poll is PagePoll.READ:

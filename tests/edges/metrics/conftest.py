@@ -39,9 +39,11 @@ class Scene:
     registry: CollectorRegistry
     metrics: Metrics
 
-    def configure(self, targets: Sequence[str] = ("main",), controls: Sequence[str] = ("dns",)) -> None:
+    def configure(
+        self, targets: Sequence[str] = ("main",), controls: Sequence[str] = ("dns",), sources: Sequence[str] = ("page",)
+    ) -> None:
         """Load settings with these names."""
-        self.metrics.configure([Named(name) for name in targets], [Named(name) for name in controls])
+        self.metrics.configure([Named(name) for name in targets], [Named(name) for name in controls], sources)
 
     def value(self, name: str, **labels: str) -> float | None:
         """Read one sample."""

@@ -18,7 +18,7 @@ from probe.core import model
 from probe.core.engine import skip
 from probe.core.model import Cause, ClockState, ControlOutcome, Statement, Surface, Suspicion, Synchronisation
 from probe.metrics.catalogue import CATALOGUE
-from probe.metrics.metrics import PAGE_SOURCES_MAX, PagePoll
+from probe.metrics.metrics import PagePoll
 
 # The library has no hints for these.
 generate_openmetrics: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
@@ -312,12 +312,17 @@ def test_polls_of_the_providers_page_are_counted_by_what_came_of_them(scene: Any
     assert success == 1_700_000_000.5
 
 
-def test_sources_are_bounded(scene: Any) -> None:
-    """Whoever reloads with ever new sources makes no endless number of series."""
-    for number in range(PAGE_SOURCES_MAX + 5):
-        scene.metrics.observe_statement(replace(READ, source=f"page-{number}"))
-    text = generate_latest(scene.registry).decode()
-    assert text.count("sev1probe_provider_page_last_success_timestamp_seconds{") == PAGE_SOURCES_MAX
+def test_pages_that_are_not_configured_have_no_series(scene: Any) -> None:
+    """A configured page is there at zero before its first poll, and a reload without it ends its series."""
+    name = "sev1probe_provider_page_polls_total"
+    assert scene.value(name, source="page", outcome="read") == 0
+    scene.metrics.observe_statement(replace(READ, source="stranger"))
+    assert scene.value(name, source="stranger", outcome="read") is None
+
+    scene.configure(sources=("other",))
+
+    assert scene.value(name, source="page", outcome="read") is None
+    assert scene.value(name, source="other", outcome="read") == 0
 
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:

@@ -33,6 +33,7 @@ from probe.core.schedule import Slot, phase_us
 from probe.flight import Flight
 from probe.lanes import ControlSecond, Gap, Lane, OpenSecond
 from probe.plan import Charge, Closed, Control, Plan, Sink
+from probe.timekeeper import Timekeeper
 
 log = structlog.get_logger("runner")
 
@@ -68,6 +69,7 @@ class Runner:
         self._sink = sink
         self._on_second = on_second
         self._on_turn = on_turn
+        self._timekeeper = Timekeeper(clock=clock, sink=sink)
         self._known_states = dict(states)
         self._lanes: dict[str, Lane] = {}
         self._leaving: dict[str, Lane] = {}
@@ -81,7 +83,6 @@ class Runner:
         self._gap_reason = engine.DAEMON_DOWN
         self.control_records: core_controls.Records = control_records or {}
         self.expected_second = 0
-        self.clock_ahead_us = 0  # how far the wall clock is ahead of the time that seconds are named by
         self.waiting: dict[str, int] = {}  # targets whose record is ahead of the clock, and by how many seconds
 
     def replace(self, plan: Plan, states: Mapping[str, engine.TargetState]) -> None:
@@ -101,6 +102,11 @@ class Runner:
         """Give what this run knows of a target, also of one that is not watched any more."""
         lane = self._lanes.get(target) or self._leaving.get(target)
         return lane.state if lane is not None else self._known_states.get(target)
+
+    @property
+    def clock_ahead_us(self) -> int:
+        """Say how far the wall clock is ahead of the time that seconds are named by."""
+        return self._timekeeper.ahead_us
 
     @property
     def open_seconds(self) -> int:
@@ -150,10 +156,9 @@ class Runner:
     async def _start_forever(self) -> None:
         while True:
             await self._clock.sleep_until(self.expected_second * SECOND_US)
-            self.clock_ahead_us = self._clock.discipline()
-            second = max(self.expected_second, self._clock.now_us() // SECOND_US)
+            second, reason = self._timekeeper.next_second(self.expected_second)
             if second > self.expected_second:
-                self._mark_gap(second - 1, "the prober did not run")
+                self._mark_gap(second - 1, reason)
             if self._next_plan is not None:
                 self._change_plan(self._next_plan, second)
             await self._start_second(second)

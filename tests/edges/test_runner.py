@@ -55,6 +55,9 @@ class Taker:
         assert lateness_us >= 0
         self.in_flight += 1
 
+    def remark(self, remark: Remark) -> None:
+        """Take no note."""
+
     def ended(self, slot: Slot) -> None:
         """Count it off."""
         self.in_flight -= 1

@@ -56,6 +56,7 @@ FAULT_BY_CAUSE: Final[dict[Cause, Fault]] = {
     Cause.SEND_STUCK: Fault.NETWORK,
     Cause.CAPPED: Fault.SELF,
     Cause.DESCRIPTORS: Fault.SELF,
+    Cause.MEMORY: Fault.SELF,
     Cause.PORTS_USED_UP: Fault.SELF,
     Cause.NO_ROUTE: Fault.SELF,
     Cause.RESOLVER: Fault.SELF,
@@ -81,8 +82,8 @@ CAUSE_BY_ERRNO: Final[dict[int, Cause]] = {
     errno.EADDRNOTAVAIL: Cause.PORTS_USED_UP,
     errno.EMFILE: Cause.DESCRIPTORS,
     errno.ENFILE: Cause.DESCRIPTORS,
-    errno.ENOBUFS: Cause.DESCRIPTORS,
-    errno.ENOMEM: Cause.DESCRIPTORS,
+    errno.ENOBUFS: Cause.MEMORY,
+    errno.ENOMEM: Cause.MEMORY,
     errno.EACCES: Cause.NO_ROUTE,  # a local firewall said no
     errno.EPERM: Cause.NO_ROUTE,
 }
@@ -96,3 +97,18 @@ def fault_of(cause: Cause) -> Fault:
 def cause_of_errno(number: int | None) -> Cause:
     """Return the cause that an operating system error stands for; an unknown error is our own until shown otherwise."""
     return CAUSE_BY_ERRNO.get(number or 0, Cause.INTERNAL)
+
+
+def own_cause_of(error: BaseException | None) -> Cause | None:
+    """Return the cause of an error that was raised within our own process or kernel; None if it may be another's.
+
+    What ends a connection is not always the other side: our own reading of it may have failed, or the memory for it.
+    """
+    if error is None:
+        return None
+    if isinstance(error, MemoryError):
+        return Cause.MEMORY
+    if isinstance(error, OSError):
+        cause = CAUSE_BY_ERRNO.get(error.errno or 0)
+        return cause if cause is not None and fault_of(cause) is Fault.SELF else None
+    return Cause.INTERNAL

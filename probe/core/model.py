@@ -77,6 +77,7 @@ class Cause(StrEnum):
     # fault self
     CAPPED = "capped"  # not made: too many attempts in flight already
     DESCRIPTORS = "descriptors"
+    MEMORY = "memory"
     PORTS_USED_UP = "ports_used_up"
     NO_ROUTE = "no_route"
     RESOLVER = "resolver"

@@ -14,7 +14,7 @@ import aiodns
 import structlog
 
 from probe.clock import Clock
-from probe.core.endings import RENEWAL_US_MAX, fault_of
+from probe.core.endings import RENEWAL_US_MAX, fault_of, own_cause_of
 from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Fault, Outcome, Phase, Surface, Ticket
 from probe.core.replies_api import (
     RENEWING_ENDINGS,
@@ -120,9 +120,9 @@ class ApiSurface:
         except asyncio.CancelledError:
             take_back_cancelling(cancelling)
             judgement = self._cut_off(journey, Cause.STOPPED, "the daemon is stopping")
-        except Exception:  # noqa: BLE001  The one place where the unknown becomes a fault of ours.
+        except Exception as error:  # noqa: BLE001  The one place where the unknown becomes a fault of ours.
             _log.exception("an attempt failed within the program", target=ticket.target, surface=Surface.API)
-            judgement = _own(Cause.INTERNAL)
+            judgement = _own(own_cause_of(error) or Cause.INTERNAL)
         finally:
             self._in_flight -= 1
         return unblamed(_outcome(ticket, started_us, journey, _with_first_end(journey, judgement)), deadline)

@@ -9,6 +9,7 @@ import aiodns
 import structlog
 
 from probe.clock import SECOND_US, Clock
+from probe.core.endings import own_cause_of
 from probe.core.model import Cause, ControlOutcome, Phase
 from probe.core.replies_api import WITHOUT_REPLY
 from probe.settings import Control
@@ -52,9 +53,9 @@ class ControlSurface:
         watch = Watch()
         try:
             cause = await self._cause(watch)
-        except Exception:  # noqa: BLE001  The one place where the unknown becomes a fault of ours.
+        except Exception as error:  # noqa: BLE001  The one place where the unknown becomes a fault of ours.
             _log.exception("a control attempt failed within the program", control=self._name)
-            cause = Cause.INTERNAL
+            cause = own_cause_of(error) or Cause.INTERNAL
         duration_us, _ = watch.stop()
         return ControlOutcome(
             control=self._name,

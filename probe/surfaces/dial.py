@@ -93,6 +93,8 @@ def cause_of_tls(error: ssl.SSLError) -> Cause:
         return Cause.NOT_TLS
     if "ALERT_INTERNAL_ERROR" in reason:
         return Cause.TLS_SERVER_ERROR
+    if "malloc failure" in str(error).lower():
+        return Cause.MEMORY
     if "EOF" in reason:
         return Cause.CLOSED
     return Cause.TLS_FAILED

@@ -22,7 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 from probe.clock import monotonic_us
-from probe.core.endings import cause_of_errno
+from probe.core.endings import cause_of_errno, own_cause_of
 from probe.core.model import Cause, Phase
 from probe.core.replies_api import ApiReply, Ended, Ending
 from probe.surfaces.dial import Dialer, cause_of_tls
@@ -261,7 +261,7 @@ async def exchange(
     if watch.phase is Phase.REQUEST:
         watch.enter(Phase.FIRST_BYTE)
     content = await _read_head(connection, arrived)
-    arrived.ending = await _read_body(content, arrived.chunks)
+    arrived.ending = await _read_body(connection, content, arrived.chunks)
 
 
 async def _read_head(connection: HttpConnection, arrived: Arrived) -> StreamReader:
@@ -283,12 +283,22 @@ async def _next_head(connection: HttpConnection) -> tuple[Any, StreamReader]:
     try:
         return await connection.read()
     except HttpProcessingError as error:
-        raise NoReply(Ended.NOT_HTTP, error.message) from error
+        raise _ours(connection, error) or NoReply(Ended.NOT_HTTP, error.message) from error
     except ServerDisconnectedError as error:
         ended = Ended.CLOSED_IN_HEAD if connection.head_bytes else Ended.CLOSED_BEFORE_REPLY
         raise NoReply(ended) from error
     except OSError as error:
         raise _lost(connection.lost_by or error, connection.head_bytes) from error
+
+
+def _ours(connection: HttpConnection, error: BaseException) -> Trouble | None:
+    """Say what of our own ended the connection, where it was not the other side; aiohttp tells it only as a cause."""
+    lost_by = connection.lost_by
+    # An SSLError has numbers of its own where other errors have the operating system's.
+    cause = None if isinstance(lost_by, ssl.SSLError) else own_cause_of(lost_by)
+    if isinstance(error.__cause__, MemoryError):
+        cause = Cause.MEMORY
+    return None if cause is None else Trouble(cause, reply=str(lost_by or error.__cause__))
 
 
 def _lost(error: BaseException, head_bytes: int) -> Exception:
@@ -308,7 +318,7 @@ def _tls_ended(error: OSError) -> Exception:
     return NoReply(Ended.TLS_RESET) if cause is Cause.RESET else Trouble(cause, reply=f"TLS: {error}")
 
 
-async def _read_body(content: StreamReader, chunks: list[bytes]) -> Ending:
+async def _read_body(connection: HttpConnection, content: StreamReader, chunks: list[bytes]) -> Ending:
     size = 0
     try:
         while not content.at_eof():
@@ -317,7 +327,9 @@ async def _read_body(content: StreamReader, chunks: list[bytes]) -> Ending:
             size += len(chunk)
             if size > BODY_BYTES_MAX:
                 return Ending.TOO_LONG
-    except (ClientPayloadError, HttpProcessingError, OSError):
+    except (ClientPayloadError, HttpProcessingError, OSError) as error:
+        if (trouble := _ours(connection, error)) is not None:
+            raise trouble from error
         return Ending.CUT
     return Ending.WHOLE
 

@@ -20,7 +20,7 @@ import structlog
 from aiosmtplib.esmtp import parse_esmtp_extensions
 
 from probe.clock import Clock
-from probe.core.endings import RENEWAL_US_MAX, fault_of
+from probe.core.endings import RENEWAL_US_MAX, fault_of, own_cause_of
 from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Outcome, Phase, Ticket
 from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
@@ -136,9 +136,9 @@ class SmtpSurface:
         except asyncio.CancelledError:
             take_back_cancelling(cancelling)
             return self._outcome(trip, Cause.STOPPED, text="the daemon is stopping")
-        except Exception:
+        except Exception as error:
             log.exception("attempt.failed_inside", target=ticket.target, surface=ticket.surface, second=ticket.second)
-            return self._outcome(trip, Cause.INTERNAL)
+            return self._outcome(trip, own_cause_of(error) or Cause.INTERNAL)
         finally:
             self._in_flight -= 1
             if trip.wire is not None:

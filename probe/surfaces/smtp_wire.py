@@ -30,6 +30,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from probe.clock import monotonic_us
+from probe.core.endings import own_cause_of
 from probe.core.model import Cause
 from probe.surfaces.dial import cause_of_tls
 from probe.surfaces.smtp_reader import Malformed, Reply, ReplyReader, printable
@@ -193,9 +194,9 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note how it ended, if nothing has ended it before."""
-        was_reset = isinstance(exc, OSError)
-        text = exc.strerror or "" if isinstance(exc, OSError) else ""
-        self._end(Trouble(Cause.RESET_IN_SESSION if was_reset else Cause.CLOSED, reply=text))
+        text = exc.strerror or "" if isinstance(exc, OSError) else "" if exc is None else type(exc).__name__
+        cause = own_cause_of(exc) or (Cause.CLOSED if exc is None else Cause.RESET_IN_SESSION)
+        self._end(Trouble(cause, reply=text))
         self._transport = None
         self._on_closed()
 

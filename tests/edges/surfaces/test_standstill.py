@@ -1,6 +1,7 @@
 """An attempt during which our own loop stood still blames nobody."""
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,8 +13,10 @@ from probe.clock import SystemClock
 from probe.core.model import Cause, Fault, Outcome, Surface, Ticket
 from probe.settings import Api, Smtp
 from probe.surfaces.api import ApiSurface
+from probe.surfaces.http import HttpConnection
 from probe.surfaces.pulse import STANDSTILL_US_MIN, pulse
 from probe.surfaces.smtp import SmtpSurface
+from probe.surfaces.smtp_reader import ReplyReader
 
 STANDSTILL_S = STANDSTILL_US_MIN / 1_000_000 + 0.1
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -106,6 +109,36 @@ async def test_without_a_standstill_silence_is_the_servers(surface: Surface) -> 
     outcome = await attempt(surface, says_nothing, timeout_s=0.3, standstill_s=0)
 
     assert (outcome.fault, outcome.cause) == (Fault.SERVER_TIMEOUT, Cause.SILENT)
+
+
+async def begins_a_reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say something that is good on both surfaces as far as it goes, and then no more."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    await reader.read()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOBUFS, "No buffer space available"), KeyError("x")])
+@pytest.mark.parametrize(
+    ("surface", "reads"),
+    [
+        (Surface.SMTP, (ReplyReader, "feed")),
+        (Surface.API, (HttpConnection, "_end_of_head")),
+        (Surface.API, (HttpConnection, "feed_data")),
+    ],
+)
+async def test_a_reply_that_we_fail_to_read_is_not_a_server_that_closed(
+    surface: Surface, reads: tuple[type, str], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ended the connection was raised within our own process: for want of memory, or by a bug."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(*reads, fail)
+    outcome = await attempt(surface, begins_a_reply, timeout_s=3, standstill_s=0)
+
+    assert outcome.fault is Fault.SELF
+    assert outcome.cause is (Cause.INTERNAL if isinstance(error, KeyError) else Cause.MEMORY)
 
 
 async def test_the_beat_runs_only_while_somebody_listens() -> None:

@@ -14,13 +14,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import yaml
 
-from probe.core.model import Phase, Surface
+from probe.core.model import Phase, Step, Surface
+from probe.ledger import verify
+from probe.ledger.connect import parse_address, reading_engine
+from probe.ledger.read import steps
 from probe.simulator import FaultKind, Notice, ProviderOptions, SimulatedFault, SimulatedProvider
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -446,3 +450,20 @@ def evidence(command: Command, tmp_path: Path) -> Callable[..., Evidence]:
         return found
 
     return take
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Callable[..., list[Step]]:
+    """Give a function that verifies a ledger and returns a target's steps, each second being there exactly once."""
+
+    def read(ledger: Path, target: str = "main") -> list[Step]:
+        assert verify(str(ledger)).sound
+        engine = reading_engine(parse_address(str(ledger)))
+        with engine.connect() as connection, connection.begin():
+            found = [stored.step for stored in steps(connection, 0, 2**40, target)]
+        engine.dispose()
+        for before, after in pairwise(found):
+            assert after.second == before.second + before.seconds, (before, after)
+        return found
+
+    return read

@@ -1,0 +1,253 @@
+"""The daemon on hosts whose wall clock is set, runs fast, or comes back from a suspension.
+
+libfaketime gives the daemon a wall clock that is read from a file and can be set while it runs; its monotonic clock
+stays the real one, and so does that of this test, which counts by it what should have been seen.
+"""
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from probe import adjtimex
+from probe.core.model import Step, Surface, Verdict
+
+if TYPE_CHECKING:
+    from tests.system.daemon.conftest import Daemon, Start
+
+Describe = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
+
+LIBRARIES = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+SUSPENSIONS = Path(__file__).parent / "suspensions"
+ROOT = Path(__file__).resolve().parents[4]
+SECOND_US = 1_000_000
+# Seconds of real time before the first turn, and after each.
+BEFORE_S = 1.0
+AFTER_S = 1.8
+TIMEOUT_S = 4
+STOPPED_S = 3.0
+DID_NOT_RUN = "the prober did not run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What happens to a host's clock, and what has to stand in the ledger.
+
+    The wall clock is set to `wall`, in libfaketime's words: that is a step by `step_s`. Then `skipped_s` seconds are
+    unobserved, and `reason` is why.
+    """
+
+    wall: str
+    step_s: float
+    skipped_s: float = 0.0
+    reason: str = ""
+    stopped_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What happens to one host, turn by turn; `left_s` is how far its wall clock is ahead in the end."""
+
+    name: str
+    wall: str = "+0"
+    turns: tuple[Turn, ...] = ()
+    is_suspension: bool = False
+    left_s: float = 0.0
+    after_s: float = 0.0
+
+
+SCENARIOS = [
+    Scenario(
+        name="set to and fro",
+        turns=(
+            Turn(wall="+1", step_s=1, skipped_s=1, reason="the wall clock was stepped forward by 1 s"),
+            Turn(wall="+0", step_s=-1),
+            # Of this step a second was not followed, for the tie was that much behind.
+            Turn(wall="+3600", step_s=3600, skipped_s=3599, reason="the wall clock was stepped forward by 3600 s"),
+            Turn(wall="+0", step_s=-3600),
+        ),
+        left_s=-3600 + AFTER_S * 0.01,
+    ),
+    Scenario(
+        name="frozen",
+        turns=(
+            # A hypervisor that freezes a guest is seen like this: nothing in the guest counts all of the time.
+            Turn(
+                wall="+57",
+                step_s=57,
+                skipped_s=57 + STOPPED_S,
+                reason=f"the wall clock was stepped forward by 57 s and {DID_NOT_RUN}",
+                stopped_s=STOPPED_S,
+            ),
+        ),
+    ),
+    Scenario(
+        name="suspended",
+        turns=(Turn(wall="+60", step_s=60, skipped_s=60, reason="the host was suspended for 60 s"),),
+        is_suspension=True,
+    ),
+    # As fast as an NTP client may slew, and forty times a leap second that is smeared over a day.
+    Scenario(name="slewed", wall="+0 x1.0005", after_s=8.0),
+]
+
+
+@dataclass(kw_only=True)
+class Host:
+    """One daemon on its own clock."""
+
+    scenario: Scenario
+    wall_file: Path
+    ledger: Path
+    daemon: "Daemon"
+    lived_s: float = 0.0
+    clock_ahead_s: float = 0.0
+    trouble: list[Exception] = field(default_factory=list)
+
+    def live(self) -> None:
+        """Go through the scenario; keep what fails."""
+        try:
+            self._live()
+        except Exception as error:  # noqa: BLE001
+            self.trouble.append(error)
+
+    def _live(self) -> None:
+        daemon = self.daemon
+        daemon.wait_for_start()
+        daemon.wait_for_recent("A")
+        begun_s = time.monotonic()
+        time.sleep(BEFORE_S)
+        for turn in self.scenario.turns:
+            # Neither at a second's edge nor in the tenth in which seconds are closed, whatever a second is named.
+            time.sleep(1.4 - time.time() % 1)
+            if turn.stopped_s:
+                daemon.process.send_signal(signal.SIGSTOP)
+                time.sleep(turn.stopped_s)
+            set_wall_clock(self.wall_file, turn.wall)
+            if turn.stopped_s:
+                daemon.process.send_signal(signal.SIGCONT)
+            time.sleep(AFTER_S)
+        time.sleep(self.scenario.after_s)
+        self.clock_ahead_s = daemon.metric("clock_ahead_seconds")
+        self.lived_s = time.monotonic() - begun_s
+        assert daemon.end()[0] == 0
+
+
+def set_wall_clock(file: Path, words: str) -> None:
+    """Set the wall clock that libfaketime shows, at one moment."""
+    new = file.with_suffix(".new")
+    new.write_text(words + "\n")
+    os.replace(new, file)
+
+
+@pytest.fixture
+def library(do_without: Callable[[str], NoReturn]) -> str:
+    """Find libfaketime."""
+    found = next(LIBRARIES, None)
+    if found is None:
+        do_without("needs libfaketime (Debian package faketime)")
+    return str(found)
+
+
+@pytest.fixture
+def begin(
+    library: str, start: "Start", target: Describe, settings: Write, tmp_path: Path
+) -> Callable[[int, Scenario], Host]:
+    """Give a function that begins a scenario."""
+
+    def run(number: int, scenario: Scenario) -> Host:
+        wall_file, ledger = tmp_path / f"wall-{number}", tmp_path / f"ledger-{number}.sqlite3"
+        set_wall_clock(wall_file, scenario.wall)
+        config = settings(target(timeout=f"{TIMEOUT_S}s"), name=f"settings-{number}.yaml", ledger={"url": str(ledger)})
+        daemon = start(
+            config,
+            wait=False,
+            LD_PRELOAD=library,
+            FAKETIME_TIMESTAMP_FILE=str(wall_file),
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+            FAKETIME_NO_CACHE="1",
+            NO_FAKE_STAT="1",
+            PYTHONPATH=os.pathsep.join([str(ROOT)] + [str(SUSPENSIONS)] * scenario.is_suspension),
+        )
+        return Host(scenario=scenario, wall_file=wall_file, ledger=ledger, daemon=daemon)
+
+    return run
+
+
+def test_no_second_comes_twice_and_none_goes_back_whatever_the_wall_clock_does(
+    begin: Callable[[int, Scenario], Host], recorded: Callable[[Path], list[Step]]
+) -> None:
+    """Skipped seconds are unobserved with the true reason; all others are judged by what was seen; probing goes on."""
+    hosts = [begin(number, scenario) for number, scenario in enumerate(SCENARIOS)]
+    lives = [threading.Thread(target=host.live) for host in hosts]
+    for life in lives:
+        life.start()
+    for life in lives:
+        life.join()
+
+    assert not {host.scenario.name: host.trouble for host in hosts if host.trouble}
+    for host in hosts:
+        found = recorded(host.ledger)
+        assert_seconds_are_right(host, found)
+        assert_attempts_are_right(host, found)
+        assert_clock_is_on_record(host)
+
+
+def assert_seconds_are_right(host: Host, found: list[Step]) -> None:
+    """Each second has one verdict (`recorded` has seen to that), and only what was skipped is unobserved."""
+    gaps = [step for step in found[:-1] if step.reason]
+    # On a machine that is busy with other things the prober may come late at any time, and then says so.
+    skipped = [step for step in gaps if step.reason != DID_NOT_RUN]
+    expected = [turn for turn in host.scenario.turns if turn.reason]
+    reasons = [step.reason for step in skipped]
+    assert len(skipped) == len(expected), (host.scenario.name, reasons)
+    for step, turn in zip(skipped, expected, strict=True):
+        assert step.reason in (turn.reason, f"{turn.reason} and {DID_NOT_RUN}")
+        assert abs(step.seconds - turn.skipped_s) <= (1 if step.reason == turn.reason else 5), step
+    for step in found[:-1]:
+        assert step.verdict is (Verdict.UNOBSERVED if step.reason else Verdict.AVAILABLE) or (
+            # The second in which a process is stopped may come to nothing.
+            step.verdict is not Verdict.UNAVAILABLE and any(turn.stopped_s for turn in expected)
+        ), (host.scenario.name, step)
+
+
+def assert_attempts_are_right(host: Host, found: list[Step]) -> None:
+    """Attempts go on once a second of real time, in order, each in the second that it names, with sane durations."""
+    stopped_s = sum(turn.stopped_s for turn in host.scenario.turns)
+    late_s = sum(step.seconds for step in found if step.reason == DID_NOT_RUN)
+    for surface in Surface:
+        outcomes = [outcome for step in found for outcome in step.outcomes if outcome.surface is surface]
+        # Slewing by a hundredth of each second changes no count here.
+        assert len(outcomes) >= host.lived_s - stopped_s - late_s - 2, (host.scenario.name, surface, host.lived_s)
+        assert [outcome.started_us for outcome in outcomes] == sorted(outcome.started_us for outcome in outcomes)
+        for outcome in outcomes:
+            assert outcome.started_us // SECOND_US == outcome.second
+            assert 0 < outcome.duration_us < (TIMEOUT_S + stopped_s + 1) * SECOND_US, outcome
+            assert sum(duration_us for _, duration_us in outcome.phases) <= outcome.duration_us
+
+
+def assert_clock_is_on_record(host: Host) -> None:
+    """The start and each turn stand in the ledger, with what this host's kernel says; the log has a line of each."""
+    scenario, moved = host.scenario, host.daemon.log("clock.moved")
+    with sqlite3.connect(host.ledger) as connection:
+        states = connection.execute("SELECT synchronisation, ahead_us FROM clock ORDER BY read_us").fetchall()
+    connection.close()
+    assert {state for state, _ in states} == {adjtimex.read().synchronisation}
+    assert abs(states[0][1]) < SECOND_US // 10
+    assert len(moved) == len(scenario.turns) == len(states) - 1, (scenario.name, moved, states)
+    behind_s = 0.0
+    for turn, line, (_, ahead_us) in zip(scenario.turns, moved, states[1:], strict=True):
+        assert line["followed"].startswith("at once" if turn.reason else "slowly"), line
+        part = "host_suspended_s" if scenario.is_suspension else "wall_clock_stepped_s"
+        assert abs(line[part] - turn.step_s) < 0.1, line
+        assert abs(ahead_us / SECOND_US - turn.step_s - behind_s) < 0.1, (turn, ahead_us)
+        behind_s = 0.0 if turn.reason else turn.step_s
+    # What runs half a millisecond fast in each second is followed; a step back is followed by 10 ms in each second.
+    assert abs(host.clock_ahead_s - scenario.left_s) < (0.03 if scenario.turns else 0.002), scenario.name

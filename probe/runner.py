@@ -28,7 +28,17 @@ import structlog
 from probe.clock import SECOND_US, Clock
 from probe.core import controls as core_controls
 from probe.core import engine
-from probe.core.model import Cause, Connection, ControlOutcome, Fault, Outcome, Phase, Surface, Ticket
+from probe.core.model import (
+    REPLY_CHARACTERS_MAX,
+    Cause,
+    Connection,
+    ControlOutcome,
+    Fault,
+    Outcome,
+    Phase,
+    Surface,
+    Ticket,
+)
 from probe.core.schedule import Slot, phase_us
 from probe.flight import Flight
 from probe.lanes import ControlSecond, Gap, Lane, OpenSecond
@@ -228,6 +238,7 @@ class Runner:
         else:
             if outcome.cause is Cause.STOPPED and not self._stopping.is_set():  # It was overdue.
                 outcome = replace(outcome, cause=Cause.INTERNAL)
+            outcome = in_its_second(outcome)
         finally:
             opened.pending -= 1
             task = asyncio.current_task()
@@ -372,6 +383,24 @@ class Runner:
 
     def _all_lanes(self) -> list[Lane]:
         return [*self._lanes.values(), *self._leaving.values()]
+
+
+def in_its_second(outcome: Outcome) -> Outcome:
+    """Let an attempt that began after the end of its second say nothing of it, whatever it saw.
+
+    It was looked at just before, so the process was put aside between that look and the attempt's first act.
+    """
+    late_us = outcome.started_us - (outcome.second + 1) * SECOND_US
+    if late_us < 0:
+        return outcome
+    words = f"began {late_us // 1000} ms after the end of its second; else: {outcome.fault} {outcome.cause}"
+    return replace(
+        outcome,
+        fault=Fault.SELF,
+        cause=Cause.STALLED,
+        reply=f"{words} {outcome.reply}".rstrip()[:REPLY_CHARACTERS_MAX],
+        maybe_accepted=outcome.maybe_accepted or outcome.fault is Fault.NONE,
+    )
 
 
 def not_made(ticket: Ticket, started_us: int, cause: Cause, duration_us: int = 0) -> Outcome:

@@ -25,7 +25,7 @@ from probe.core.model import (
 from probe.core.schedule import Slot
 from probe.lanes import ControlSecond
 from probe.plan import Charge, Closed, Plan
-from probe.runner import Runner
+from probe.runner import Runner, in_its_second, not_made
 
 TERMS = Terms(profile="sparkpost-enterprise", persistence=Persistence(), objective_ppm=999_900, surfaces=(Surface.API,))
 SLOT = Slot(target="main", surface=Surface.API, ordinal=0, offset_us=100_000)
@@ -54,9 +54,6 @@ class Taker:
         """Count it."""
         assert lateness_us >= 0
         self.in_flight += 1
-
-    def remark(self, remark: Remark) -> None:
-        """Take no note."""
 
     def ended(self, slot: Slot) -> None:
         """Count it off."""
@@ -243,6 +240,20 @@ async def test_an_attempt_that_comes_too_late_for_its_second_is_not_made() -> No
     assert taker.closed[0].step.verdict == "unobserved"
     assert not taker.closed[0].step.outcomes
     assert not prober.began.is_set()
+
+
+@pytest.mark.parametrize(("late_us", "fault"), [(-1, Fault.NONE), (0, Fault.SELF), (49_626, Fault.SELF)])
+def test_an_attempt_that_began_in_the_next_second_says_nothing_of_its_own(late_us: int, fault: Fault) -> None:
+    """The process was put aside after the last look at the time; what was seen is kept in the words."""
+    ticket = Ticket(target="main", vantage="here", surface=Surface.API, second=10, ordinal=0)
+    outcome = replace(not_made(ticket, 11 * SECOND_US + late_us, Cause.ACCEPTED), fault=Fault.NONE, reply="250 2.0.0")
+
+    told = in_its_second(outcome)
+
+    assert told.fault is fault
+    if fault is Fault.SELF:
+        assert (told.cause, told.maybe_accepted) == (Cause.STALLED, True)
+        assert told.reply == f"began {late_us // 1000} ms after the end of its second; else: none accepted 250 2.0.0"
 
 
 @dataclass

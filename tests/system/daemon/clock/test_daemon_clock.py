@@ -4,24 +4,27 @@ libfaketime gives the daemon a wall clock that is read from a file and can be se
 stays the real one, and so does that of this test, which counts by it what should have been seen.
 """
 
+import contextlib
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
 from probe import adjtimex
-from probe.core.model import Step, Surface, Verdict
+from probe.core.model import Fault, Step, Surface, Verdict
+from probe.ledger.remarks import remarks_of
+from probe.ledger.tables import RemarkKind
 
 if TYPE_CHECKING:
     from tests.system.daemon.conftest import Daemon, Start
 
+T = TypeVar("T")
 Describe = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
 
@@ -34,6 +37,7 @@ BEFORE_S = 1.0
 AFTER_S = 1.8
 TIMEOUT_S = 4
 STOPPED_S = 3.0
+PATIENCE = 3
 DID_NOT_RUN = "the prober did not run"
 
 
@@ -121,7 +125,7 @@ class Host:
     def _live(self) -> None:
         daemon = self.daemon
         daemon.wait_for_start()
-        daemon.wait_for_recent("A")
+        patiently(lambda: daemon.wait_for_recent("A"))
         begun_s = time.monotonic()
         time.sleep(BEFORE_S)
         for turn in self.scenario.turns:
@@ -135,9 +139,17 @@ class Host:
                 daemon.process.send_signal(signal.SIGCONT)
             time.sleep(AFTER_S)
         time.sleep(self.scenario.after_s)
-        self.clock_ahead_s = daemon.metric("clock_ahead_seconds")
+        self.clock_ahead_s = patiently(lambda: daemon.metric("clock_ahead_seconds"))
         self.lived_s = time.monotonic() - begun_s
         assert daemon.end()[0] == 0
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Ask again where a machine that is busy with other things kept the answer back."""
+    for _ in range(PATIENCE):
+        with contextlib.suppress(TimeoutError):
+            return ask()
+    return ask()
 
 
 def set_wall_clock(file: Path, words: str) -> None:
@@ -212,10 +224,12 @@ def assert_seconds_are_right(host: Host, found: list[Step]) -> None:
         assert step.reason in (turn.reason, f"{turn.reason} and {DID_NOT_RUN}")
         assert abs(step.seconds - turn.skipped_s) <= (1 if step.reason == turn.reason else 5), step
     for step in found[:-1]:
-        assert step.verdict is (Verdict.UNOBSERVED if step.reason else Verdict.AVAILABLE) or (
-            # The second in which a process is stopped may come to nothing.
-            step.verdict is not Verdict.UNAVAILABLE and any(turn.stopped_s for turn in expected)
-        ), (host.scenario.name, step)
+        if step.reason:
+            assert step.verdict is Verdict.UNOBSERVED
+        elif step.verdict is not Verdict.AVAILABLE:
+            # So may be the second in which a process is stopped, or put aside for long by a machine that is busy.
+            assert step.verdict in (Verdict.UNOBSERVED, Verdict.INCONCLUSIVE), step
+            assert {outcome.fault for outcome in step.outcomes} <= {Fault.NONE, Fault.SELF}, step
 
 
 def assert_attempts_are_right(host: Host, found: list[Step]) -> None:
@@ -228,7 +242,7 @@ def assert_attempts_are_right(host: Host, found: list[Step]) -> None:
         assert len(outcomes) >= host.lived_s - stopped_s - late_s - 2, (host.scenario.name, surface, host.lived_s)
         assert [outcome.started_us for outcome in outcomes] == sorted(outcome.started_us for outcome in outcomes)
         for outcome in outcomes:
-            assert outcome.started_us // SECOND_US == outcome.second
+            assert outcome.started_us // SECOND_US == outcome.second or outcome.fault is Fault.SELF, outcome
             assert 0 < outcome.duration_us < (TIMEOUT_S + stopped_s + 1) * SECOND_US, outcome
             assert sum(duration_us for _, duration_us in outcome.phases) <= outcome.duration_us
 
@@ -236,18 +250,16 @@ def assert_attempts_are_right(host: Host, found: list[Step]) -> None:
 def assert_clock_is_on_record(host: Host) -> None:
     """The start and each turn stand in the ledger, with what this host's kernel says; the log has a line of each."""
     scenario, moved = host.scenario, host.daemon.log("clock.moved")
-    with sqlite3.connect(host.ledger) as connection:
-        states = connection.execute("SELECT synchronisation, ahead_us FROM clock ORDER BY read_us").fetchall()
-    connection.close()
-    assert {state for state, _ in states} == {adjtimex.read().synchronisation}
-    assert abs(states[0][1]) < SECOND_US // 10
+    states = remarks_of(str(host.ledger), RemarkKind.CLOCK)
+    assert {state.synchronisation for state in states} == {adjtimex.read().synchronisation}
+    assert abs(states[0].ahead_us) < SECOND_US // 10
     assert len(moved) == len(scenario.turns) == len(states) - 1, (scenario.name, moved, states)
     behind_s = 0.0
-    for turn, line, (_, ahead_us) in zip(scenario.turns, moved, states[1:], strict=True):
+    for turn, line, state in zip(scenario.turns, moved, states[1:], strict=True):
         assert line["followed"].startswith("at once" if turn.reason else "slowly"), line
         part = "host_suspended_s" if scenario.is_suspension else "wall_clock_stepped_s"
         assert abs(line[part] - turn.step_s) < 0.1, line
-        assert abs(ahead_us / SECOND_US - turn.step_s - behind_s) < 0.1, (turn, ahead_us)
+        assert abs(state.ahead_us / SECOND_US - turn.step_s - behind_s) < 0.1, (turn, state)
         behind_s = 0.0 if turn.reason else turn.step_s
     # What runs half a millisecond fast in each second is followed; a step back is followed by 10 ms in each second.
     assert abs(host.clock_ahead_s - scenario.left_s) < (0.03 if scenario.turns else 0.002), scenario.name

@@ -54,6 +54,8 @@ LANES_PER_TURN = 16
 # An attempt has to end by its deadline. One that has not by this much later has a bug, and is cut off. So is a control
 # that the second still waits for by then.
 OVERDUE_US = 2 * SECOND_US
+# Attempts that are overdue are looked for once a second. When more has passed, this process did not run.
+OVERDUE_LOOK_US_MAX = SECOND_US + SECOND_US // 2
 # Lateness up to this much is taken off the attempt's own time, so that hanging attempts can't drift through the second.
 LATENESS_ABSORBED_US_MAX = 50_000
 CHECKPOINT_SECONDS = 300
@@ -90,6 +92,7 @@ class Runner:
         self._closed: list[Closed] = []
         self._stopping = asyncio.Event()
         self._last_checkpoint_second = 0
+        self._looked_for_overdue_us = clock.monotonic_us()
         self._gap_reason = engine.DAEMON_DOWN
         self.control_records: core_controls.Records = control_records or {}
         self.expected_second = 0
@@ -357,7 +360,11 @@ class Runner:
             self._sink.offer(closed, settled, bool(last or left or self._checkpoint_due(closed)))
 
     def _cut_off_overdue(self) -> None:
-        now_us = self._clock.monotonic_us()
+        now_us, last_us = self._clock.monotonic_us(), self._looked_for_overdue_us
+        self._looked_for_overdue_us = now_us
+        if now_us - last_us > OVERDUE_LOOK_US_MAX:
+            # Our own loop stood still, so nothing could end meanwhile; replies that lie unread are taken first.
+            return
         overdue = set[asyncio.Task[None]]().union(*(lane.overdue_tasks(now_us) for lane in self._all_lanes()))
         for task in overdue:
             task.cancel()

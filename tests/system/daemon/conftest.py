@@ -159,6 +159,19 @@ def provider(tmp_path: Path) -> Iterator[Provider]:
     running.close()
 
 
+@pytest.fixture
+def more_providers(tmp_path: Path) -> Iterator[Callable[[str], Provider]]:
+    """Give a function that runs another healthy provider, in the network of the thread that calls it."""
+    with contextlib.ExitStack() as running:
+
+        def run(name: str) -> Provider:
+            another = Provider(ProviderOptions(key=KEY), tmp_path / f"provider-{name}")
+            running.callback(another.close)
+            return another
+
+        yield run
+
+
 # Settings.
 
 

@@ -148,6 +148,7 @@ class Life:
         self.host = host
         self.world = world
         self.clock = SystemClock(read_monotonic_us=host.monotonic_us, read_wall_us=host.wall_us)
+        host.named_us = self.clock.now_us
         self.view = Bystander()
         self.metrics = Metrics(CollectorRegistry(), version="0", rules_version=1)
         self.teller = Teller(metrics=self.metrics, view=self.view)

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from typing import Any, TypeVar
@@ -171,6 +171,7 @@ class HostTime:
         self._drifts_since_us = loop.now_us
         self._step_us = 0
         self._suspended_us = 0
+        self.named_us: Callable[[], int] = self.wall_us  # the time that the program on it names seconds by
 
     @property
     def elapsed_s(self) -> float:

@@ -181,7 +181,7 @@ class ScriptedProber:
         sight = self._world.attempt(ticket.target, ticket.surface, ticket.second, ticket.ordinal)
         self.in_flight += 1
         self.in_flight_most = max(self.in_flight, self.in_flight_most)
-        started_us, started_mono_us = self._host.wall_us(), self._host.monotonic_us()
+        started_us, started_mono_us = self._host.named_us(), self._host.monotonic_us()
         left_us = max(0, deadline_us - started_mono_us)
         try:
             if sight.manner is Manner.OVERSTAYS:

@@ -12,6 +12,8 @@ from probe.surfaces.pulse import STANDSTILL_US_MIN, pulse
 # A deadline that we notice this late was missed by our own loop, which may have left a reply unread meanwhile; what has
 # come in is then taken before anything is judged. Up to this much is the loop's daily work, during which it reads.
 NOTICED_LATE_US_MIN: Final = 20_000
+# Of an attempt's life, the share in which our own loop was away beyond which its end proves nothing.
+STARVED_SHARE_MIN: Final = 0.5
 # Faults that say something about somebody else; after a standstill of our own loop they say nothing.
 BLAMING_FAULTS: Final = frozenset({Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR, Fault.NETWORK})
 # Enough to read what waits in the kernel's buffers, and short enough that a server gains nothing by it.
@@ -64,7 +66,17 @@ class Deadline:
     for so long, at any time since the beginning, that a failure can't be laid at anybody's door but ours.
     """
 
-    __slots__ = ("_begun_us", "_clock", "_deadline_us", "_handle", "_stood_still", "_timeout", "noticed_late_us")
+    __slots__ = (
+        "_away_us",
+        "_begun_us",
+        "_clock",
+        "_deadline_us",
+        "_handle",
+        "_lived_us",
+        "_stood_still",
+        "_timeout",
+        "noticed_late_us",
+    )
 
     def __init__(self, clock: Clock, deadline_us: int) -> None:
         self._clock = clock
@@ -72,6 +84,7 @@ class Deadline:
         self._timeout = asyncio.timeout(None)
         self._handle: asyncio.TimerHandle | None = None
         self._begun_us = 0
+        self._away_us = self._lived_us = 0
         self._stood_still = False
         self.noticed_late_us = 0
 
@@ -83,19 +96,27 @@ class Deadline:
     @property
     def stalled(self) -> bool:
         """Say whether our own loop stood still for so long that a failure proves nothing; known when it is left."""
-        return self._stood_still or self.noticed_late_us > STANDSTILL_US_MIN
+        return self._stood_still or self.noticed_late_us > STANDSTILL_US_MIN or self._was_starved
+
+    @property
+    def _was_starved(self) -> bool:
+        """Say whether our own loop was away for half of the attempt or more, in however small pieces."""
+        return self._away_us > STANDSTILL_US_MIN and self._away_us >= self._lived_us * STARVED_SHARE_MIN
 
     @property
     def words(self) -> str:
         """Say how our own loop failed the attempt."""
         if self.noticed_late_us > STANDSTILL_US_MIN:
             return f"our own loop noticed the deadline {self.noticed_late_us // 1000} ms late"
-        return "our own loop stood still meanwhile"
+        if self._stood_still:
+            return "our own loop stood still meanwhile"
+        return f"our own loop did not run for {self._away_us // 1000} ms of {self._lived_us // 1000} ms"
 
     async def __aenter__(self) -> "Deadline":
         await self._timeout.__aenter__()
         self._begun_us = monotonic_us()
         pulse().listen()
+        self._away_us = pulse().away_us()
         left_us = self._deadline_us - self._clock.monotonic_us()
         loop = asyncio.get_running_loop()
         self._handle = loop.call_at(loop.time() + max(0, left_us) / SECOND_US, self._fall_due)
@@ -107,6 +128,8 @@ class Deadline:
         assert self._handle is not None
         self._handle.cancel()
         self._stood_still = pulse().stood_since(self._begun_us)
+        self._away_us = pulse().away_us() - self._away_us
+        self._lived_us = monotonic_us() - self._begun_us
         pulse().leave()
         await self._timeout.__aexit__(kind, error, traceback)
 

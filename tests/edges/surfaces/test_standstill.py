@@ -111,6 +111,23 @@ async def test_without_a_standstill_silence_is_the_servers(surface: Surface) -> 
     assert (outcome.fault, outcome.cause) == (Fault.SERVER_TIMEOUT, Cause.SILENT)
 
 
+@pytest.mark.parametrize("surface", list(Surface))
+async def test_a_loop_that_is_starved_in_small_pieces_blames_nobody(surface: Surface) -> None:
+    """No single pause is long, but our own loop was away for most of the attempt: its silence proves nothing."""
+    ticket = Ticket(target="main", vantage="here", surface=surface, second=1, ordinal=0)
+    async with server(says_nothing) as port:
+        made = prober(surface, port)
+        task = asyncio.create_task(made.attempt(ticket, SystemClock().monotonic_us() + 1_000_000))
+        while not task.done():
+            time.sleep(STANDSTILL_S / 2)  # noqa: ASYNC251  Somebody else has the processor.
+            await asyncio.sleep(0.005)
+        outcome = await task
+        made.close()
+
+    assert (outcome.fault, outcome.cause) == (Fault.SELF, Cause.STALLED)
+    assert "our own loop did not run for" in outcome.reply
+
+
 async def begins_a_reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Say something that is good on both surfaces as far as it goes, and then no more."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")

@@ -113,7 +113,7 @@ Experiment = Callable[[Begin, Read], None]
 
 def test_what_the_prober_lacks_is_its_own_fault(begin: Begin, recorded: Read, new_networks: None) -> None:
     """Used up descriptors, ports and memory, and a process that is stopped, are own faults; then it goes on."""
-    experiments: list[Experiment] = [lack_descriptors, lack_ports, lack_memory, be_stopped]
+    experiments: list[Experiment] = [lack_descriptors, lack_ports, lack_memory, be_stopped, be_starved]
     ends = {experiment.__name__: in_thread(experiment, begin, recorded) for experiment in experiments}
     troubles = {name: end.exception() for name, end in ends.items()}
     for name, trouble in troubles.items():
@@ -240,6 +240,23 @@ def be_stopped(begin: Begin, recorded: Read) -> None:
     (gap,) = [step for step in found if step.seconds > 2]
     assert gap.reason == "the prober did not run"
     assert gap.seconds in (4, 5)
+
+
+def be_starved(begin: Begin, recorded: Read) -> None:
+    """The process runs for a few milliseconds of each fifth of a second, and an attempt may take five of those."""
+    bench = begin("starved", timeout="1s", connections=FRESH)
+    bench.warm_up()
+    until_s = time.monotonic() + TRIED_S
+    while time.monotonic() < until_s:
+        bench.daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.21)
+        bench.daemon.process.send_signal(signal.SIGCONT)
+        time.sleep(0.003)
+    assert bench.daemon.end()[0] == 0
+
+    found = recorded(bench.ledger)
+    assert_nobody_is_blamed(found)
+    assert {outcome.cause for outcome in outcomes_of(found)} >= {Cause.ACCEPTED, Cause.STALLED}
 
 
 # Means.

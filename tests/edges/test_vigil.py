@@ -9,7 +9,8 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from probe.clock import SECOND_US
+from probe.adjtimex import NOT_SAID, KernelClock
+from probe.clock import SECOND_US, Correction
 from probe.core import engine
 from probe.core.model import (
     Cause,
@@ -50,9 +51,13 @@ class HandClock:
         """Measure."""
         return self.passed_us
 
-    def discipline(self) -> int:
+    def discipline(self) -> Correction:
         """Agree with the wall clock."""
-        return 0
+        return Correction(ahead_us=0, left_us=0, suspended_us=0, stepped_us=0)
+
+    def kernel(self) -> KernelClock:
+        """Say nothing."""
+        return NOT_SAID
 
     async def sleep_until(self, when_us: int) -> None:
         """Not used here."""

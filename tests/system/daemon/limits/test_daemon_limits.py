@@ -250,8 +250,8 @@ def be_starved(begin: Begin, recorded: Read) -> None:
     bench = begin("starved", timeout="1s", connections=FRESH)
     bench.warm_up()
     starve(bench, 0.5)
-    bench.provider.set("api", "silent")
-    bench.provider.set("smtp", "silent")
+    bench.provider.set("api", "silent", phase="first_byte")
+    bench.provider.set("smtp", "silent", phase="final")
     starve(bench, TRIED_S - 2)
     bench.provider.clear()
     starve(bench, 1.5)  # longer than what was begun before may last

@@ -175,14 +175,17 @@ class SystemClock:
     def _read_together(self) -> tuple[int, int, int]:
         """Read the monotonic clock, the one that counts suspensions, and the wall clock, at one moment.
 
-        A process that is put aside between two readings would else see a step that never was.
+        A process put aside between two readings would else see a step that never was. On a host that is too busy
+        to read them together, those are taken that were read the closest.
         """
+        readings = []
         for _ in range(READINGS_MAX):
             elapsed_us = self._read_monotonic_us()
             reading = elapsed_us, self._read_boottime_us(), self._read_wall_us()
-            if self._read_monotonic_us() - elapsed_us <= READING_US_MAX:
+            readings.append((self._read_monotonic_us() - elapsed_us, reading))
+            if readings[-1][0] <= READING_US_MAX:
                 break
-        return reading
+        return min(readings)[1]
 
 
 def _at_least_a_step(shift_us: int) -> int:

@@ -135,21 +135,26 @@ def test_a_wall_clock_that_runs_away_is_named_as_that() -> None:
     assert clock.now_us() == host.wall_us()
 
 
-def test_a_process_put_aside_between_two_readings_sees_no_step() -> None:
-    """Clocks that were read at two moments are read again."""
+@pytest.mark.parametrize("asides", [1, 4])
+def test_a_process_put_aside_between_two_readings_sees_no_step(asides: int) -> None:
+    """Clocks that were read at two moments are read again, and the closest readings are taken."""
     host = Host()
-    clock = host.tie()
-    host.elapsed_us += SECOND_US
+    left = 0
 
-    def aside() -> int:
-        if host.elapsed_us == 5_000 + SECOND_US:
+    def boottime_us() -> int:
+        nonlocal left
+        if left:
+            left -= 1
             host.elapsed_us += MINUTE_US
-        return host.elapsed_us
+        return host.boottime_us()
 
-    clock._read_boottime_us = aside
+    clock = SystemClock(read_monotonic_us=host.monotonic_us, read_wall_us=host.wall_us, read_boottime_us=boottime_us)
+    host.elapsed_us += SECOND_US
+    left = asides
 
     found = clock.discipline()
 
+    assert left == 0
     assert (found.ahead_us, found.suspended_us, found.stepped_us) == (0, 0, 0)
 
 

@@ -252,7 +252,7 @@ def assert_clock_is_on_record(host: Host) -> None:
     scenario, moved = host.scenario, host.daemon.log("clock.moved")
     states = remarks_of(str(host.ledger), RemarkKind.CLOCK)
     assert {state.synchronisation for state in states} == {adjtimex.read().synchronisation}
-    assert abs(states[0].ahead_us) < SECOND_US // 10
+    assert abs(states[0].ahead_us) < SECOND_US // 2
     assert len(moved) == len(scenario.turns) == len(states) - 1, (scenario.name, moved, states)
     behind_s = 0.0
     for turn, line, state in zip(scenario.turns, moved, states[1:], strict=True):

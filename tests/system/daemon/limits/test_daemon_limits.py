@@ -35,7 +35,7 @@ Read = Callable[[Path], list[Step]]
 
 SECOND_US = 1_000_000
 CLONE_NEWNET = 0x40000000
-WARM_S = 2.0  # before the experiment
+WARM_S = 3.0  # before the experiment
 TRIED_S = 4.0  # the experiment
 HEALED_S = 3.0  # after it
 FRESH = {"mode": "fresh"}
@@ -65,10 +65,10 @@ class Bench:
         return before
 
     def warm_up(self) -> None:
-        """Wait until it probes, and then some seconds, so that its controls have a record."""
+        """Wait until it probes, and then some seconds."""
         self.daemon.wait_for_start()
         self.daemon.wait(lambda: self.ledger.stat().st_size, "a ledger")
-        time.sleep(WARM_S + 2)
+        time.sleep(WARM_S)
 
 
 Begin = Callable[..., Bench]
@@ -218,7 +218,7 @@ def be_stopped(begin: Begin, recorded: Read) -> None:
     bench.warm_up()
     bench.provider.set("api", "slow", by_s=1.5)
     bench.provider.set("smtp", "slow", phase="final", by_s=1.5)
-    time.sleep(WARM_S)
+    time.sleep(2.0)  # until those in flight are slow ones
     stopped_s = 5.0
     bench.daemon.process.send_signal(signal.SIGSTOP)
     time.sleep(stopped_s)

@@ -147,7 +147,9 @@ class Life:
     ) -> None:
         self.host = host
         self.world = world
-        self.clock = SystemClock(read_monotonic_us=host.monotonic_us, read_wall_us=host.wall_us)
+        self.clock = SystemClock(
+            read_monotonic_us=host.monotonic_us, read_wall_us=host.wall_us, read_boottime_us=host.boottime_us
+        )
         host.named_us = self.clock.now_us
         self.view = Bystander()
         self.metrics = Metrics(CollectorRegistry(), version="0", rules_version=1)

@@ -37,7 +37,7 @@ BEFORE_S = 1.0
 AFTER_S = 1.8
 TIMEOUT_S = 4
 STOPPED_S = 3.0
-PATIENCE = 3
+PATIENCE = 10
 DID_NOT_RUN = "the prober did not run"
 
 

@@ -86,7 +86,11 @@ def _with_resolver(manner: Manner) -> Experiment:
         name=f"resolver-{manner}",
         inject=_resolver(manner),
         heal=_resolver("honest"),
-        aims=(Aim(name="named", host=PROVIDER_HOST), Aim(name="addressed"), Aim(name="kept", mode="kept", host=PROVIDER_HOST)),
+        aims=(
+            Aim(name="named", host=PROVIDER_HOST),
+            Aim(name="addressed"),
+            Aim(name="kept", mode="kept", host=PROVIDER_HOST),
+        ),
         control_hosts=("control-a.test", "control-b.test") if manner == "lies" else CONTROL_ADDRESSES,
     )
 

@@ -8,9 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,15 +20,15 @@ import yaml
 from probe.ledger.export import export_rows
 
 if TYPE_CHECKING:
-    from tests.system.network.network_servers import API_PORT, KEY, SMTP_PORT, Servers, Staff
+    from tests.system.network.network_servers import API_PORT, SMTP_PORT, Servers, Staff
     from tests.system.network.network_world import CONTROL_ADDRESSES, PROBER, PROVIDER_ADDRESSES, World
 else:
-    from network_servers import API_PORT, KEY, SMTP_PORT, Servers, Staff
+    from network_servers import API_PORT, SMTP_PORT, Servers, Staff
     from network_world import CONTROL_ADDRESSES, PROBER, PROVIDER_ADDRESSES, World
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 TIMEOUT_S: Final = 2
-HEALTHY_S, FAULT_S, RECOVERY_S = 4.0, 8.0, 5.0
+HEALTHY_S, FAULT_S, RECOVERY_S = 4.0, 8.0, 6.0
 START_S_MAX: Final = 90.0
 STOP_S_MAX: Final = 20.0
 _POLL_S: Final = 0.05
@@ -121,7 +122,7 @@ class Record:
                 if row["second"] == second
             ]
             lines += [
-                f"    control {row['control']}: worked {row['worked']}, {row['cause']} after {row['duration_us'] // 1000} ms"
+                f"    {row['control']}: worked {row['worked']}, {row['cause']} after {row['duration_us'] // 1000} ms"
                 for row in self.controls
                 if row["second"] == second
             ]
@@ -130,14 +131,8 @@ class Record:
 
 def lateness_s(row: dict[str, Any]) -> float:
     """Return how long after the end of its second an attempt was begun; 0 for one that was begun in time."""
-    begun = time.strptime(row["started_at"][:19], "%Y-%m-%dT%H:%M:%S")
-    return max(0.0, _calendar_s(begun) + float("0" + row["started_at"][19:-1]) - row["second"] - 1)
-
-
-def _calendar_s(moment: time.struct_time) -> int:
-    import calendar
-
-    return calendar.timegm(moment)
+    begun_s = datetime.fromisoformat(str(row["started_at"])).timestamp()
+    return max(0.0, begun_s - int(row["second"]) - 1)
 
 
 @dataclass(kw_only=True)
@@ -201,9 +196,7 @@ def _start(experiment: Experiment, world: World, staff: Staff, servers: Servers,
             start_new_session=True,
         )
     record = Record(name=experiment.name)
-    return Running(
-        experiment=experiment, world=world, staff=staff, folder=folder, record=record, process=process
-    )
+    return Running(experiment=experiment, world=world, staff=staff, folder=folder, record=record, process=process)
 
 
 def _wait_for_start(under_way: Sequence[Running]) -> None:

@@ -159,7 +159,9 @@ class Servers:
 
     def staff(self, world: World, provider_addresses: tuple[str, ...]) -> Staff:
         """Start the servers of one experiment; `provider_addresses` are what the provider's name stands for."""
-        return self.do(self._staff(world, provider_addresses))
+        staff = self.do(self._staff(world, provider_addresses))
+        assert isinstance(staff, Staff)
+        return staff
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run something on the servers' thread."""

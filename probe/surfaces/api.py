@@ -29,7 +29,7 @@ from probe.core.replies_api import (
 from probe.settings import Api
 from probe.surfaces.dial import Dialer
 from probe.surfaces.http import Arrived, HttpConnection, NoReply, connect, exchange
-from probe.surfaces.path import doubted
+from probe.surfaces.path import STUCK_WORDS, StuckGuard, doubted
 from probe.surfaces.pool import Pool
 from probe.surfaces.request import RequestTemplate, origin_of
 from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling, unblamed
@@ -170,15 +170,17 @@ class ApiSurface:
         if kept is not None:
             journey.connection = Connection.KEPT
             written_us = self._clock.monotonic_us()
+            guard = StuckGuard(lambda: not kept.head_bytes and kept.unacknowledged_bytes() > 0, kept.abort)
             try:
-                await self._ride(kept, journey, request)
+                with guard:
+                    await self._ride(kept, journey, request)
                 if journey.arrived.status not in RENEWING_STATUSES or self._is_too_late_to_renew(written_us):
                     return
                 journey.words = f"HTTP status {journey.arrived.status}"
             except NoReply as error:
-                if error.ended not in RENEWING_ENDINGS or self._is_too_late_to_renew(written_us):
+                if error.ended not in RENEWING_ENDINGS or (not guard.struck and self._is_too_late_to_renew(written_us)):
                     raise
-                journey.words = error.ended
+                journey.words = STUCK_WORDS if guard.struck else error.ended
                 journey.maybe_accepted_before = WITHOUT_REPLY[error.ended].maybe_accepted
             journey.arrived = Arrived()
         journey.connection = Connection.FRESH if kept is None else Connection.RENEWED

@@ -25,7 +25,7 @@ from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Outcome, P
 from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
 from probe.surfaces.dial import Dialer
-from probe.surfaces.path import doubted
+from probe.surfaces.path import STUCK_WORDS, StuckGuard, doubted
 from probe.surfaces.pool import Pool
 from probe.surfaces.smtp_login import Redactor, auth_lines
 from probe.surfaces.smtp_message import MessageTemplate, plain_line
@@ -175,14 +175,16 @@ class SmtpSurface:
             trip.wire, trip.address, trip.connection = kept, kept.address, Connection.KEPT
             trip.lost_before = kept.packets_lost
             written_us = self._clock.monotonic_us()
+            guard = StuckGuard(lambda: not trip.good_replies and kept.unacknowledged_bytes() > 0, kept.abort)
             try:
-                if kept.is_quiet:
-                    return await self._transact(trip, kept)
+                with guard:
+                    if kept.is_quiet:
+                        return await self._transact(trip, kept)
                 trip.words = kept.last_words()
             except (Refused, Trouble) as error:
-                if self._clock.monotonic_us() - written_us > RENEWAL_US_MAX:
+                if not guard.struck and self._clock.monotonic_us() - written_us > RENEWAL_US_MAX:
                     raise
-                trip.words = _words_of_gone(trip, error)
+                trip.words = STUCK_WORDS if guard.struck else _words_of_gone(trip, error)
             kept.abort()
             trip.lost_before = 0
             trip.wire, trip.address, trip.connection = None, "", Connection.RENEWED

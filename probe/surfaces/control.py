@@ -42,7 +42,7 @@ _SILENT_BY_PHASE = {Phase.START: Cause.INTERNAL, Phase.LOOKUP: Cause.RESOLVER, P
 PADDING_BYTES: Final = 1600
 # Of the latest so many attempts, so many that met loss or silence make the network a lossy one.
 LATEST_ATTEMPTS: Final = 10
-LOSSY_ATTEMPTS_MIN: Final = 3
+LOSSY_ATTEMPTS_MIN: Final = 2
 # What a lossy network does to a control; a refusal or a reset is not among it.
 _LOSSES: Final = frozenset({Cause.LOSSY_NETWORK, Cause.CONNECT_TIMEOUT, Cause.SILENT, Cause.SEND_STUCK})
 

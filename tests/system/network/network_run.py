@@ -28,7 +28,7 @@ else:
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 TIMEOUT_S: Final = 2
-HEALTHY_S, FAULT_S, RECOVERY_S = 4.0, 8.0, 6.0
+HEALTHY_S, FAULT_S, RECOVERY_S = 4.0, 9.0, 6.0
 START_S_MAX: Final = 90.0
 STOP_S_MAX: Final = 20.0
 _POLL_S: Final = 0.05
@@ -74,7 +74,7 @@ class Record:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     controls: list[dict[str, Any]] = field(default_factory=list)
 
-    def keys(self) -> list[Key]:
+    def surfaces(self) -> list[Key]:
         """Return each target and surface."""
         return sorted({(row["target"], row["surface"]) for row in self.seconds})
 

@@ -114,8 +114,8 @@ EXPERIMENTS: Final = (
         heal=_prober(*DEFAULT_ROUTES),
     ),
     _through_router("loss", "numgen random mod 100 < 30 drop"),
-    _through_router("blackhole", f"{TO_PROVIDER} drop", f"{FROM_PROVIDER} drop"),
-    Experiment(name="slow", inject=_delay(5.0, 0.5), heal=lambda world, staff: staff.hurry()),
+    _through_router("blackhole", f"{TO_PROVIDER} drop", f"{FROM_PROVIDER} drop", spares_controls=True),
+    Experiment(name="slow", inject=_delay(5.0, 0.5), heal=lambda world, staff: staff.hurry(), spares_controls=True),
     _through_router(
         "one-address-dead",
         f"ip daddr {PROVIDER_ADDRESSES[0]} drop",

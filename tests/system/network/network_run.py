@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +33,7 @@ START_S_MAX: Final = 90.0
 STOP_S_MAX: Final = 20.0
 _POLL_S: Final = 0.05
 _LATE_S: Final = 0.2
+_SLOW_US: Final = 700_000  # an undisturbed control takes some 20 ms
 
 Key = tuple[str, str]  # target and surface
 Deed = Callable[[World, Staff], None]
@@ -58,6 +59,7 @@ class Experiment:
     aims: tuple[Aim, ...] = (Aim(name="kept", mode="kept"), Aim(name="fresh"))
     provider_addresses: tuple[str, ...] = PROVIDER_ADDRESSES[:1]
     control_hosts: tuple[str, ...] = CONTROL_ADDRESSES
+    spares_controls: bool = False  # whether nothing that is broken can touch the controls
 
 
 @dataclass(kw_only=True)
@@ -70,6 +72,7 @@ class Record:
     begun_s: float = 0.0
     ended_s: float = 0.0
     log: str = ""
+    overloaded: frozenset[int] = frozenset()
     seconds: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[dict[str, Any]] = field(default_factory=list)
     controls: list[dict[str, Any]] = field(default_factory=list)
@@ -101,8 +104,9 @@ class Record:
         return [*before, *after]
 
     def stalled(self) -> set[int]:
-        """Return the seconds in which this machine itself stood still, by the daemon's own word or by its lateness."""
-        return {row["second"] for row in self.attempts if row["cause"] == "stalled" or lateness_s(row) > _LATE_S}
+        """Return the seconds in which the machine itself was too slow: by the daemon's word, or by others' pace."""
+        late = {row["second"] for row in self.attempts if row["cause"] == "stalled" or lateness_s(row) > _LATE_S}
+        return late | self.overloaded
 
     def seen(self, key: Key, seconds: Sequence[int]) -> dict[int, str]:
         """Return the verdicts of these seconds, but for those in which the machine stood still."""
@@ -180,7 +184,11 @@ def run_all(experiments: Sequence[Experiment], folder: Path) -> dict[str, Record
         for running in under_way:
             code = running.process.wait(STOP_S_MAX)
             assert code == 0, f"{running.world.name}: the daemon ended with {code}: {running.log[-3000:]}"
-        return {running.world.name: _read(running) for running in under_way}
+        records = {running.world.name: _read(running) for running in under_way}
+        overloaded = _overloaded(records[experiment.name] for experiment in experiments if experiment.spares_controls)
+        for record in records.values():
+            record.overloaded = overloaded
+        return records
 
 
 def _start(experiment: Experiment, world: World, staff: Staff, servers: Servers, folder: Path) -> Running:
@@ -239,6 +247,15 @@ def _read(running: Running) -> Record:
         connection.row_factory = sqlite3.Row
         record.controls = [dict(row) for row in connection.execute("select * from control")]
     return record
+
+
+def _overloaded(records: Iterable[Record]) -> frozenset[int]:
+    """Return the seconds in which controls that no fault could touch were slow: then the machine itself was.
+
+    An attempt of a second may have met what came up to its deadline.
+    """
+    slow = {row["second"] for record in records for row in record.controls if row["duration_us"] > _SLOW_US}
+    return frozenset(second - before for second in slow for before in range(TIMEOUT_S + 1))
 
 
 def _settings(experiment: Experiment, staff: Staff, servers: Servers, folder: Path) -> dict[str, Any]:

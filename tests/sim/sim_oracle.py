@@ -72,14 +72,14 @@ def causes(world: World, target: str, surface: Surface, second: int, attempts: i
     return recorded
 
 
-def verdict(seen: Sequence[str], control_worked: bool, control_asked: bool = False) -> tuple[str, str]:
+def verdict(seen: Sequence[str], control_worked: bool, controls_failed: bool = False) -> tuple[str, str]:
     """Judge one surface for one second, from the causes of its attempts."""
     made = [cause for cause in seen if cause != "capped"]
     if not seen:
         return "unobserved", "none"
     if "accepted" in made:
         return "available", "none"
-    if control_asked and not control_worked and any(cause in WORDLESS for cause in made):
+    if controls_failed and any(cause in WORDLESS for cause in made):
         return "inconclusive", "none"
     if made and all(cause in THEIRS for cause in made):
         return "unavailable", "literal"
@@ -167,7 +167,8 @@ def expected(
     for second in seconds:
         worked = trust.worked(second)
         seen = [causes(world, target, surface, second, attempts, timeout_us) for surface in surfaces]
-        said = tuple(verdict(made, worked, bool(controls)) for made in seen)
+        failed = bool(heard) and not any(heard.values())
+        said = tuple(verdict(made, worked, failed) for made in seen)
         rows.append((second, *target_verdict(said), said, tuple(cause for made in seen for cause in made)))
     turned = turns([(row[0], row[1]) for row in rows], rule)
     return [Judged(*row, (turned[row[0]],) if row[0] in turned else ()) for row in rows]

@@ -162,9 +162,9 @@ def run_all(experiments: Sequence[Experiment], folder: Path) -> dict[str, Record
         worlds = [World(name=experiment.name) for experiment in experiments]
         servers = Servers(folder)
         stack.callback(servers.close)
-        pool = stack.enter_context(ThreadPoolExecutor(4))
         for world in worlds:
             stack.callback(world.remove)
+        pool = stack.enter_context(ThreadPoolExecutor(4))  # entered last, so that nothing is made after the removal
         list(pool.map(World.make, worlds))
         under_way = []
         for experiment, world in zip(experiments, worlds, strict=True):

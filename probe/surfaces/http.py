@@ -140,7 +140,7 @@ class HttpConnection(ResponseHandler):
     @property
     def packets_lost(self) -> int:
         """Return how many packets of the connection were lost on the way so far, as far as our kernel knows."""
-        return packets_lost(None if self.transport is None else self.transport.get_extra_info("socket"))
+        return packets_lost(self._sock)
 
     def unacknowledged_bytes(self) -> int:
         """Return how much of what we sent the other side's TCP has not acknowledged; 0 where nobody knows."""

@@ -142,6 +142,11 @@ class Trust:
                 self._memory[control].append(works)
         return any(works and control in believed for control, works in heard.items())
 
+    def failed(self, second: int) -> bool:
+        """Say whether controls were heard in this second and none of them worked, believed or not."""
+        heard = self._heard(second)
+        return bool(heard) and not any(heard.values())
+
     def _heard(self, second: int) -> dict[str, bool]:
         """Say which controls were heard in a second, and whether each worked; one that breaks is not heard."""
         sights = {control: self._world.control(control, second) for control in self._memory}
@@ -167,7 +172,7 @@ def expected(
     for second in seconds:
         worked = trust.worked(second)
         seen = [causes(world, target, surface, second, attempts, timeout_us) for surface in surfaces]
-        failed = bool(heard) and not any(heard.values())
+        failed = trust.failed(second)
         said = tuple(verdict(made, worked, failed) for made in seen)
         rows.append((second, *target_verdict(said), said, tuple(cause for made in seen for cause in made)))
     turned = turns([(row[0], row[1]) for row in rows], rule)

@@ -124,9 +124,13 @@ def advance(
     assert second == state.next_second
     seen = tuple(sorted(outcomes, key=_place))
     _check_outcomes(seen, state.target, terms, second)
-    witnesses = _witnesses(controls, second)
+    heard = tuple(controls)
+    witnesses = _witnesses(heard, second)
+    controls_failed = bool(heard) and not any(control.worked for control in heard)
     parts = [(surface, [o for o in seen if o.surface == surface]) for surface in terms.surfaces]
-    judgements = tuple([judge(surface, outcomes, witnesses) for surface, outcomes in parts])
+    judgements = tuple(
+        [judge(surface, outcomes, witnesses, controls_failed=controls_failed) for surface, outcomes in parts]
+    )
     verdict, basis = judge_target(judgements)
     persistence, events = after_second(state.persistence, terms.persistence, state.target, second, verdict)
     doubts, suspicions = _doubts_after(state, terms.settings, second, judgements, parts)
@@ -227,10 +231,9 @@ def _check_outcomes(seen: Sequence[Outcome], target: str, terms: Terms, second: 
         before = place
 
 
-def _witnesses(controls: Iterable[ControlOutcome], second: int) -> tuple[ControlOutcome, ...]:
-    heard = tuple(controls)
-    assert all(control.second == second for control in heard)
-    return witnesses_of(heard)
+def _witnesses(controls: Sequence[ControlOutcome], second: int) -> tuple[ControlOutcome, ...]:
+    assert all(control.second == second for control in controls)
+    return witnesses_of(controls)
 
 
 def _doubts_after(

@@ -74,6 +74,7 @@ class Cause(StrEnum):
     STARTTLS_MISSING = "starttls_missing"
     FOREIGN_REPLY = "foreign_reply"  # a reply that the service does not document (HTML from something between)
     SEND_STUCK = "send_stuck"  # our request could not be written
+    PACKETS_LOST = "packets_lost"  # no reply, on a connection that lost packets: the reply may be among them
     # fault self
     CAPPED = "capped"  # not made: too many attempts in flight already
     DESCRIPTORS = "descriptors"
@@ -83,6 +84,7 @@ class Cause(StrEnum):
     RESOLVER = "resolver"
     TRUST_STORE = "trust_store"
     CAPTIVE_NETWORK = "captive_network"
+    LOSSY_NETWORK = "lossy_network"  # of a control: packets were lost, so it does not vouch for our network
     STALLED = "stalled"  # the deadline was noticed late: our own loop stood still
     STOPPED = "stopped"  # cut off because the daemon was told to stop
     INTERNAL = "internal"  # our own bug; the log has the traceback

@@ -16,6 +16,17 @@ LITERAL_FAULTS = frozenset({Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR})
 CORROBORATED_FAULTS = LITERAL_FAULTS | {Fault.NETWORK}
 # Outcomes that record an attempt which was never made.
 NOT_MADE_CAUSES = frozenset({Cause.CAPPED})
+# What is laid at the server's door without a word of the server's: whoever stands between can bring it about too.
+WORDLESS_CAUSES = frozenset(
+    {
+        Cause.SILENT,
+        Cause.BODY_STALLED,
+        Cause.CLOSED,
+        Cause.RESET_IN_SESSION,
+        Cause.MALFORMED_REPLY,
+        Cause.INCOMPLETE_BODY,
+    }
+)
 # Stands in the evidence of every verdict that rests on it, so that a third party need not look for it elsewhere.
 CORROBORATION = (
     "every attempt failed by a fault of the server or of the network, "
@@ -23,10 +34,18 @@ CORROBORATION = (
 )
 
 
-def judge(surface: Surface, outcomes: Iterable[Outcome], witnesses: tuple[ControlOutcome, ...]) -> Judgement:
+def judge(
+    surface: Surface,
+    outcomes: Iterable[Outcome],
+    witnesses: tuple[ControlOutcome, ...],
+    *,
+    controls_failed: bool = False,
+) -> Judgement:
     """Judge one surface for one second.
 
-    `witnesses` are the trusted controls of the same second that worked (`controls.witnesses_of`).
+    `witnesses` are the trusted controls of the same second that worked (`controls.witnesses_of`). `controls_failed`
+    says that there were controls in this second and none of them worked: then our own network is the likelier culprit
+    of every failure that came without a word of the server's, and such a second is not unavailable.
 
     The contract speaks of attempts that were made, so an outcome that records an attempt *not* made (over our own cap)
     is none: it is not counted, and beside real failures it neither hides nor makes an unavailable second. Where there
@@ -37,6 +56,7 @@ def judge(surface: Surface, outcomes: Iterable[Outcome], witnesses: tuple[Contro
     attempts = 0
     accepted = 0
     recorded = False
+    wordless = False
     faults = set()
     for outcome in outcomes:
         assert outcome.surface == surface
@@ -47,7 +67,10 @@ def judge(surface: Surface, outcomes: Iterable[Outcome], witnesses: tuple[Contro
         attempts += 1
         accepted += outcome.fault == Fault.NONE
         faults.add(outcome.fault)
+        wordless = wordless or outcome.cause in WORDLESS_CAUSES
     verdict, basis = _verdict_of_faults(faults, bool(witnesses)) if recorded else (Verdict.UNOBSERVED, Basis.NONE)
+    if verdict is Verdict.UNAVAILABLE and wordless and controls_failed:
+        verdict, basis = Verdict.INCONCLUSIVE, Basis.NONE
     evidence = witnesses if basis is Basis.CORROBORATED else ()
     return _judgement(surface, verdict, basis, attempts, accepted, evidence)
 

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import ssl
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,8 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from probe.clock import wall_us
 
 _VALID = timedelta(days=30)
-_NAMES = ("localhost",)
-_ADDRESSES = ("127.0.0.1", "::1")
+_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,14 @@ class _Authority:
     certificate: x509.Certificate
 
 
-def make_contexts() -> ServerContexts:
-    """Make a new authority, its certificates and a server context for each; no private key stays on disk."""
+def make_contexts(more_names: Iterable[str] = ()) -> ServerContexts:
+    """Make a new authority, its certificates and a server context for each; no private key stays on disk.
+
+    `more_names` are host names and addresses that the good certificate is for, beside those of loopback.
+    """
     now = datetime.fromtimestamp(wall_us() // 1_000_000, UTC)
     authority = _make_authority(now)
-    names: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
+    names = [_general_name(name) for name in (*_NAMES, *more_names)]
     elsewhere: list[x509.GeneralName] = [x509.DNSName("wrong-name.invalid")]
     begin, end = now - timedelta(days=1), now + _VALID
     return ServerContexts(
@@ -50,6 +52,13 @@ def make_contexts() -> ServerContexts:
         wrong_name=_context(*_make_leaf(authority, elsewhere, begin, end)),
         ca_pem=authority.certificate.public_bytes(serialization.Encoding.PEM),
     )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _name(common: str) -> x509.Name:

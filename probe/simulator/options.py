@@ -23,10 +23,12 @@ class ProviderOptions:
     A port of 0 takes a free one. An empty `key` makes a new one. An empty `user` asks for no AUTH. An empty
     `sending_domains` takes mail from every domain. `authorization` is the Authorization header's expected value with
     `{key}` in it; Basic with the key as the user is always accepted too. `binding_required` swallows SMTP messages
-    without an X-Binding header, as the Enterprise service does.
+    without an X-Binding header, as the Enterprise service does. `names` are host names and addresses that the
+    certificate is good for beside those of loopback.
     """
 
     host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
     api_port: int = 0
     smtp_port: int = 0
     page_port: int | None = None  # a status page, over TLS as the API

@@ -60,7 +60,7 @@ class SimulatedProvider:
 
     async def __aenter__(self) -> Self:
         """Make certificates, open both listeners, start the scenario's clock."""
-        contexts = await asyncio.to_thread(make_contexts)
+        contexts = await asyncio.to_thread(make_contexts, self.options.names)
         self._write_ca(contexts.ca_pem)
         options, desks = self.options, self._desks
         try:

@@ -29,6 +29,7 @@ from probe.core.replies_api import (
 from probe.settings import Api
 from probe.surfaces.dial import Dialer
 from probe.surfaces.http import Arrived, HttpConnection, NoReply, connect, exchange
+from probe.surfaces.path import STUCK_WORDS, StuckGuard, doubted
 from probe.surfaces.pool import Pool
 from probe.surfaces.request import RequestTemplate, origin_of
 from probe.surfaces.watch import Deadline, Trouble, Watch, cancelling_now, take_back_cancelling, unblamed
@@ -141,7 +142,8 @@ class ApiSurface:
                 await self._travel(journey, self._template.render(ticket))
         except TimeoutError:
             if not journey.arrived.status:
-                return self._without_reply(_ended_at_deadline(journey))
+                return _doubted(self._without_reply(_ended_at_deadline(journey)), journey)
+            return _doubted(judge(journey.arrived.reply(), secrets=self._template.secrets), journey)
         except NoReply as error:
             return self._without_reply(error.ended, error.text)
         except Trouble as error:
@@ -168,15 +170,17 @@ class ApiSurface:
         if kept is not None:
             journey.connection = Connection.KEPT
             written_us = self._clock.monotonic_us()
+            guard = StuckGuard(lambda: not kept.head_bytes and kept.unacknowledged_bytes() > 0, kept.abort)
             try:
-                await self._ride(kept, journey, request)
+                with guard:
+                    await self._ride(kept, journey, request)
                 if journey.arrived.status not in RENEWING_STATUSES or self._is_too_late_to_renew(written_us):
                     return
                 journey.words = f"HTTP status {journey.arrived.status}"
             except NoReply as error:
-                if error.ended not in RENEWING_ENDINGS or self._is_too_late_to_renew(written_us):
+                if error.ended not in RENEWING_ENDINGS or (not guard.struck and self._is_too_late_to_renew(written_us)):
                     raise
-                journey.words = error.ended
+                journey.words = STUCK_WORDS if guard.struck else error.ended
                 journey.maybe_accepted_before = WITHOUT_REPLY[error.ended].maybe_accepted
             journey.arrived = Arrived()
         journey.connection = Connection.FRESH if kept is None else Connection.RENEWED
@@ -187,11 +191,13 @@ class ApiSurface:
         return self._clock.monotonic_us() - written_us > RENEWAL_US_MAX
 
     async def _ride(self, connection: HttpConnection, journey: _Journey, request: bytes) -> None:
+        lost_before = connection.packets_lost if journey.connection is Connection.KEPT else 0
         try:
             await exchange(connection, request, journey.watch, journey.arrived)
         except BaseException:
             journey.unacknowledged_bytes = connection.unacknowledged_bytes()
             journey.is_mid_head = connection.is_mid_head
+            journey.arrived.packets_lost = connection.packets_lost - lost_before
             connection.abort()
             raise
         if journey.arrived.ending is not Ending.WHOLE:
@@ -208,6 +214,12 @@ class ApiSurface:
             connection.close()
 
 
+def _doubted(judgement: ApiJudgement, journey: _Journey) -> ApiJudgement:
+    """Doubt a silence on a connection that lost packets."""
+    cause = doubted(judgement.cause, journey.arrived.packets_lost)
+    return replace(judgement, fault=fault_of(cause), cause=cause)
+
+
 def _ended_at_deadline(journey: _Journey) -> Ended:
     if journey.watch.phase is Phase.FIRST_BYTE and journey.unacknowledged_bytes:
         return Ended.SEND_UNACKNOWLEDGED
@@ -218,9 +230,10 @@ def _ended_at_deadline(journey: _Journey) -> Ended:
 
 def _with_first_end(journey: _Journey, judgement: ApiJudgement) -> ApiJudgement:
     """Add what became of the kept connection that had to be renewed."""
-    if not journey.words:
+    note = f" (kept connection: {journey.words})" if journey.words else ""
+    note += journey.watch.words
+    if not note:
         return judgement
-    note = f" (kept connection: {journey.words})"
     is_accepted = judgement.fault is Fault.NONE
     return replace(
         judgement,

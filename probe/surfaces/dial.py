@@ -1,7 +1,11 @@
-"""From a name to a connected TCP socket: look-up and connect, timed apart, one address, no race and no second try.
+"""From a name to a connected TCP socket: look-up and connect, timed apart.
 
-An attempt is evidence about one path. Happy eyeballs (RFC 8305) would hide a dead address behind a living one, so each
-new connection takes one address of the answer, the next one in turn.
+A service is not unavailable while one of its addresses answers, or while IPv4 works and only IPv6 is broken: every
+ordinary client goes on to the next address (RFC 5321 section 5.1, RFC 8305), and a claim has to survive that. So an
+address that fails, or does not answer within `NEXT_ADDRESS_S`, is followed by the next one, families in alternation,
+within the attempt's deadline. The first connection that stands is used and nothing was said on any other, so an attempt
+stays one transaction. A dead address is not hidden: the attempt's record names those that were passed over, each new
+connection begins with the next address in turn, and a fallback costs time that is recorded.
 """
 
 import asyncio
@@ -9,16 +13,24 @@ import ipaddress
 import itertools
 import socket
 import ssl
-from typing import Literal
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import aiodns
+from pycares import AddrInfoNode
 
-from probe.core.endings import cause_of_errno
-from probe.core.model import Cause, Phase
+from probe.core.endings import cause_of_errno, fault_of
+from probe.core.model import Cause, Fault, Phase
 from probe.surfaces.watch import Trouble, Watch
 
 Family = Literal["any", "ipv4", "ipv6"]
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+Place = tuple[socket.AddressFamily, SocketAddress]
+
+# RFC 8305 section 8 recommends it as the time after which the next address is tried.
+NEXT_ADDRESS_S: Final = 0.25
+ADDRESSES_MAX: Final = 8  # dialled by one attempt
 
 _FAMILIES: dict[Family, socket.AddressFamily] = {
     "any": socket.AF_UNSPEC,
@@ -42,21 +54,14 @@ class Dialer:
 
     async def open(self, watch: Watch) -> tuple[socket.socket, str]:
         """Return a connected non-blocking socket and the address it is connected to; raise Trouble."""
-        family, address = self._literal or await self._look_up(watch)
+        places = [self._literal] if self._literal else await self._look_up(watch)
         watch.enter(Phase.CONNECT)
-        watch.address = address[0]
-        sock = _new_socket(family)
-        try:
-            await asyncio.get_running_loop().sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            raise Trouble(cause_of_errno(error.errno), reply=f"connect to {address[0]}: {error.strerror}") from error
-        except BaseException:
-            sock.close()
-            raise
-        return sock, address[0]
+        if len(places) == 1:
+            watch.address = places[0][1][0]
+            return await _connected(*places[0]), watch.address
+        return await _first_connected(places, watch)
 
-    async def _look_up(self, watch: Watch) -> tuple[socket.AddressFamily, SocketAddress]:
+    async def _look_up(self, watch: Watch) -> list[Place]:
         watch.enter(Phase.LOOKUP)
         try:
             found = await self._resolver.getaddrinfo(
@@ -66,12 +71,84 @@ class Dialer:
             absent = error.args[0] in _NAME_IS_ABSENT
             cause = Cause.NAME_NOT_FOUND if absent else Cause.RESOLVER
             raise Trouble(cause, reply=f"look-up of {self.host}: {error.args[-1]}") from error
-        # RFC 6724 has put the preferred family first; the other one is another vantage, never a silent fallback.
-        nodes = [node for node in found.nodes if node.family == found.nodes[0].family]
-        node = nodes[next(self._turn) % len(nodes)]
+        # RFC 6724 has put the preferred family first.
+        families = list(dict.fromkeys(node.family for node in found.nodes))
+        turn = next(self._turn)
+        by_family = [_turned([self._place(node) for node in found.nodes if node.family == f], turn) for f in families]
+        mixed = [place for row in itertools.zip_longest(*by_family) for place in row if place is not None]
+        return mixed[:ADDRESSES_MAX]
+
+    def _place(self, node: AddrInfoNode) -> Place:
         host = node.addr[0]
         text = host.decode() if isinstance(host, bytes) else host
         return socket.AddressFamily(node.family), _socket_address(text, self.port)
+
+
+async def _connected(family: socket.AddressFamily, address: SocketAddress) -> socket.socket:
+    sock = _new_socket(family)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except OSError as error:
+        sock.close()
+        raise Trouble(cause_of_errno(error.errno), reply=f"connect to {address[0]}: {error.strerror}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _first_connected(places: Sequence[Place], watch: Watch) -> tuple[socket.socket, str]:
+    """Connect to the first place that answers, each begun when the one before failed or kept us waiting."""
+    waiting = deque(places)
+    under_way: dict[asyncio.Task[socket.socket], str] = {}
+    troubles: list[Trouble] = []
+    try:
+        while waiting or under_way:
+            if waiting:
+                place = waiting.popleft()
+                watch.address = place[1][0]
+                under_way[asyncio.create_task(_connected(*place))] = watch.address
+            limit_s = NEXT_ADDRESS_S if waiting else None
+            done, _ = await asyncio.wait(under_way, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                watch.passed_over[watch.address] = f"no answer within {NEXT_ADDRESS_S * 1000:.0f} ms"
+            for task in done:
+                address = under_way.pop(task)
+                error = task.exception()
+                if error is None:
+                    watch.address = address
+                    watch.passed_over.pop(address, None)
+                    return task.result(), address
+                if not isinstance(error, Trouble):
+                    raise error
+                troubles.append(error)
+                watch.passed_over[address] = error.reply
+        raise min(troubles, key=_telling)
+    finally:
+        for task in under_way:
+            task.add_done_callback(_discard)
+            task.cancel()
+
+
+def _telling(trouble: Trouble) -> int:
+    """Order the failures of several addresses: our own shortage first, then the network's, then a missing route.
+
+    Who has no route to one family has not learnt anything about the server by it.
+    """
+    if trouble.cause is Cause.NO_ROUTE:
+        return 2
+    return 0 if fault_of(trouble.cause) is Fault.SELF else 1
+
+
+def _discard(task: "asyncio.Task[socket.socket]") -> None:
+    """Close what a connection that came too late has made."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+def _turned(places: list[Place], turn: int) -> list[Place]:
+    first = turn % len(places)
+    return places[first:] + places[:first]
 
 
 def trust(ca_file: str | None) -> ssl.SSLContext:

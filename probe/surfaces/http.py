@@ -26,6 +26,7 @@ from probe.core.endings import cause_of_errno, own_cause_of
 from probe.core.model import Cause, Phase
 from probe.core.replies_api import ApiReply, Ended, Ending
 from probe.surfaces.dial import Dialer, cause_of_tls
+from probe.surfaces.path import packets_lost
 from probe.surfaces.watch import Trouble, Watch
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -60,6 +61,7 @@ class Arrived:
     """What has arrived of a reply so far and from where, so that a deadline can be judged by it."""
 
     address: str = ""
+    packets_lost: int = 0  # on the connection since the attempt began, where it ended without a whole reply
     status: int = 0
     content_type: str = ""
     content_coding: str = ""
@@ -134,6 +136,11 @@ class HttpConnection(ResponseHandler):
         if self.writing_paused and not self.head_bytes and self.is_connected():
             self._stirred = asyncio.get_running_loop().create_future()
             await self._stirred
+
+    @property
+    def packets_lost(self) -> int:
+        """Return how many packets of the connection were lost on the way so far, as far as our kernel knows."""
+        return packets_lost(self._sock)
 
     def unacknowledged_bytes(self) -> int:
         """Return how much of what we sent the other side's TCP has not acknowledged; 0 where nobody knows."""
@@ -239,6 +246,9 @@ async def connect(dialer: Dialer, watch: Watch, tls: ssl.SSLContext | None, arri
             raise Trouble(cause_of_tls(error), reply=f"TLS: {error}") from error
         except OSError as error:
             raise _tls_ended(error) from error
+        except asyncio.CancelledError:
+            arrived.packets_lost = packets_lost(sock)
+            raise
     connection.address = arrived.address
     assert connection.transport is not None
     # Without this up to 64 KiB count as written while they wait in the process. 0 would stop writing for ever, since

@@ -25,6 +25,7 @@ from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Outcome, P
 from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
 from probe.surfaces.dial import Dialer
+from probe.surfaces.path import STUCK_WORDS, StuckGuard, doubted
 from probe.surfaces.pool import Pool
 from probe.surfaces.smtp_login import Redactor, auth_lines
 from probe.surfaces.smtp_message import MessageTemplate, plain_line
@@ -56,6 +57,7 @@ class Trip:
         "connection",
         "good_replies",
         "is_dot_sent",
+        "lost_before",
         "started_us",
         "ticket",
         "watch",
@@ -72,6 +74,7 @@ class Trip:
         self.address = ""
         self.good_replies = 0
         self.is_dot_sent = False
+        self.lost_before = 0  # packets, on a kept connection before this attempt
         self.words = ""  # what was said on a kept connection that had to be renewed
 
 
@@ -170,16 +173,20 @@ class SmtpSurface:
         trip.connection = Connection.FRESH
         if kept is not None:
             trip.wire, trip.address, trip.connection = kept, kept.address, Connection.KEPT
+            trip.lost_before = kept.packets_lost
             written_us = self._clock.monotonic_us()
+            guard = StuckGuard(lambda: not trip.good_replies and kept.unacknowledged_bytes() > 0, kept.abort)
             try:
-                if kept.is_quiet:
-                    return await self._transact(trip, kept)
+                with guard:
+                    if kept.is_quiet:
+                        return await self._transact(trip, kept)
                 trip.words = kept.last_words()
             except (Refused, Trouble) as error:
-                if self._clock.monotonic_us() - written_us > RENEWAL_US_MAX:
+                if not guard.struck and self._clock.monotonic_us() - written_us > RENEWAL_US_MAX:
                     raise
-                trip.words = _words_of_gone(trip, error)
+                trip.words = STUCK_WORDS if guard.struck else _words_of_gone(trip, error)
             kept.abort()
+            trip.lost_before = 0
             trip.wire, trip.address, trip.connection = None, "", Connection.RENEWED
         return await self._transact(trip, await self._open(trip))
 
@@ -292,9 +299,11 @@ class SmtpSurface:
             ending = Ending.DEADLINE_UNSENT
         elif wire is not None and wire.is_mid_reply:
             ending = Ending.DEADLINE_MID_REPLY
-        return self._outcome(
-            trip, cause_without_reply(trip.watch.phase, ending), text="" if wire is None else wire.evidence
-        )
+        cause = cause_without_reply(trip.watch.phase, ending)
+        if wire is None:
+            return self._outcome(trip, cause)
+        lost = wire.packets_lost - trip.lost_before
+        return self._outcome(trip, doubted(cause, lost), text=wire.evidence)
 
     def _outcome(self, trip: Trip, cause: Cause, reply: Reply | None = None, text: str = "") -> Outcome:
         duration_us, phases = trip.watch.stop()
@@ -302,6 +311,7 @@ class SmtpSurface:
             text = _text(reply)
         if trip.words:
             text = f"{text} (kept connection: {trip.words})"
+        words = trip.watch.words
         ticket = trip.ticket
         was_never_open = trip.connection is Connection.FRESH and not trip.address
         is_unclear = cause is not Cause.ACCEPTED and (reply is None or cause is Cause.MALFORMED_REPLY)
@@ -317,7 +327,7 @@ class SmtpSurface:
             phase=trip.watch.phase,
             code=0 if reply is None else reply.code,
             enhanced_code="" if reply is None else _enhanced_code(reply),
-            reply=self._redactor.redacted(text)[:REPLY_CHARACTERS_MAX],
+            reply=self._redactor.redacted(text)[: REPLY_CHARACTERS_MAX - len(words)] + words,
             message_id=ticket.message_id,
             connection=Connection.NONE if was_never_open else trip.connection,
             address=trip.address or trip.watch.address,

@@ -33,6 +33,7 @@ from probe.clock import monotonic_us
 from probe.core.endings import own_cause_of
 from probe.core.model import Cause
 from probe.surfaces.dial import cause_of_tls
+from probe.surfaces.path import packets_lost
 from probe.surfaces.smtp_reader import Malformed, Reply, ReplyReader, printable
 from probe.surfaces.watch import Trouble
 
@@ -130,6 +131,11 @@ class Wire(asyncio.Protocol):
         except (OSError, ValueError):
             return waiting
         return waiting + int(sent)
+
+    @property
+    def packets_lost(self) -> int:
+        """Return how many packets of the connection were lost on the way so far, as far as our kernel knows."""
+        return packets_lost(self._sock)
 
     # For the pool.
 

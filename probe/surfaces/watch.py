@@ -18,6 +18,8 @@ STARVED_SHARE_MIN: Final = 0.5
 BLAMING_FAULTS: Final = frozenset({Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR, Fault.NETWORK})
 # Enough to read what waits in the kernel's buffers, and short enough that a server gains nothing by it.
 SECOND_LOOK_S: Final = 0.05
+# Of an outcome's reply, for the addresses that were dialled and not used.
+PASSED_OVER_CHARACTERS_MAX: Final = 200
 
 
 class Trouble(Exception):
@@ -34,13 +36,22 @@ class Trouble(Exception):
 class Watch:
     """Times the phases of one attempt, in microseconds of the monotonic clock. The current phase is where it is now."""
 
-    __slots__ = ("_marks", "_phase_started_us", "address", "phase", "started_us")
+    __slots__ = ("_marks", "_phase_started_us", "address", "passed_over", "phase", "started_us")
 
     def __init__(self) -> None:
         self.started_us = self._phase_started_us = monotonic_us()
         self.phase = Phase.START
         self.address = ""  # the address last dialled, so that it is known also where nobody answered
+        self.passed_over: dict[str, str] = {}  # addresses that were dialled and not used, and why
         self._marks: list[tuple[Phase, int]] = []
+
+    @property
+    def words(self) -> str:
+        """Name the addresses that were passed over, for the record of an attempt; "" if there was none."""
+        if not self.passed_over:
+            return ""
+        said = "; ".join(f"{address}: {why}" for address, why in self.passed_over.items())
+        return f" (passed over: {said[:PASSED_OVER_CHARACTERS_MAX]})"
 
     def enter(self, phase: Phase) -> None:
         """End the current phase and begin the next."""

@@ -130,14 +130,19 @@ def live(
     return state, steps
 
 
-def judged_by_words(faults: list[Fault], causes: list[Cause], worked: bool) -> tuple[Verdict, Basis, int, int]:
+def judged_by_words(
+    faults: list[Fault], causes: list[Cause], controls: tuple[bool, ...]
+) -> tuple[Verdict, Basis, int, int]:
     """Judge a surface as the contract says it, sentence by sentence."""
     made = [fault for fault, cause in zip(faults, causes, strict=True) if cause != Cause.CAPPED]
     counts = len(made), made.count(Fault.NONE)
+    worked = any(controls)
     if not faults:
         return Verdict.UNOBSERVED, Basis.NONE, *counts
     if any(fault == Fault.NONE for fault in made):
         return Verdict.AVAILABLE, Basis.NONE, *counts
+    if controls and not worked and Cause.SILENT in causes:
+        return Verdict.INCONCLUSIVE, Basis.NONE, *counts
     if made and all(fault in (Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR) for fault in made):
         return Verdict.UNAVAILABLE, Basis.LITERAL, *counts
     if made and worked and all(fault in (Fault.SERVER_TIMEOUT, Fault.SERVER_ERROR, Fault.NETWORK) for fault in made):
@@ -184,7 +189,7 @@ def read(history: Sequence[Lived], terms: Terms) -> Read:
             surface: judged_by_words(
                 [fault for at, _, fault in seen if at == surface],
                 [cause for at, cause, _ in seen if at == surface],
-                any(lived.controls),
+                lived.controls,
             )
             for surface in terms.surfaces
         }

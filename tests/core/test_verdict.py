@@ -4,6 +4,7 @@ from itertools import combinations, permutations, product
 
 import pytest
 
+from probe.core.endings import fault_of
 from probe.core.model import Basis, Cause, ControlOutcome, Fault, Judgement, Outcome, Phase, Surface, Verdict
 from probe.core.verdict import judge, judge_target
 
@@ -174,3 +175,36 @@ def test_a_target_without_surfaces_is_refused() -> None:
     """There is nothing to judge in a target that has no surface."""
     with pytest.raises(AssertionError):
         judge_target([])
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        Cause.SILENT,
+        Cause.BODY_STALLED,
+        Cause.CLOSED,
+        Cause.RESET_IN_SESSION,
+        Cause.MALFORMED_REPLY,
+        Cause.INCOMPLETE_BODY,
+    ],
+)
+def test_what_the_server_did_not_say_itself_does_not_count_while_every_control_failed(cause: Cause) -> None:
+    """Our own network can bring about a silence or a reset, and then it is the likelier culprit."""
+    failed = [outcome(fault_of(cause), cause)]
+
+    judged = judge(Surface.API, failed, (), controls_failed=True)
+
+    assert (judged.verdict, judged.basis) == INCONCLUSIVE
+    without = judge(Surface.API, failed, ())
+    assert (without.verdict, without.basis) == LITERAL
+
+
+def test_the_servers_own_word_counts_whatever_the_controls_saw() -> None:
+    """A reply that says it has come through our network; beside a silence it says nothing about that one."""
+    said = [outcome(ERROR, Cause.HTTP_ERROR), outcome(ERROR, Cause.SERVICE_CLOSING, ordinal=1)]
+
+    judged = judge(Surface.API, said, (), controls_failed=True)
+
+    assert (judged.verdict, judged.basis) == LITERAL
+    beside = judge(Surface.API, [*said, outcome(TIMEOUT, Cause.SILENT, ordinal=2)], (), controls_failed=True)
+    assert (beside.verdict, beside.basis) == INCONCLUSIVE

@@ -211,7 +211,7 @@ def _differences_of_life(
                 found.append(f"second {second}: unobserved, {reasons[second]!r}, though the program was looking")
             continue
         seen = {surface: _causes(world, watch, surface, second) for surface in watch.surfaces}
-        expected = {str(surface): verdict(made, worked) for surface, made in seen.items()}
+        expected = {str(surface): verdict(made, worked, trust.failed(second)) for surface, made in seen.items()}
         if judged[second] != expected:
             found.append(f"second {second}: expected {expected}, found {judged[second]}")
         if recorded[second] != [cause for made in seen.values() for cause in made]:

@@ -16,6 +16,8 @@ SECOND_US = 1_000_000
 # The contract's words, spelled out once more on purpose.
 THEIRS = {"silent", "http_error", "service_closing"}
 BETWEEN = {"refused", "unreachable"}
+# Laid at the server's door without a word of its own: not while every control of the same second failed.
+WORDLESS = {"silent"}
 
 
 class Turn(NamedTuple):
@@ -70,13 +72,15 @@ def causes(world: World, target: str, surface: Surface, second: int, attempts: i
     return recorded
 
 
-def verdict(seen: Sequence[str], control_worked: bool) -> tuple[str, str]:
+def verdict(seen: Sequence[str], control_worked: bool, controls_failed: bool = False) -> tuple[str, str]:
     """Judge one surface for one second, from the causes of its attempts."""
     made = [cause for cause in seen if cause != "capped"]
     if not seen:
         return "unobserved", "none"
     if "accepted" in made:
         return "available", "none"
+    if controls_failed and any(cause in WORDLESS for cause in made):
+        return "inconclusive", "none"
     if made and all(cause in THEIRS for cause in made):
         return "unavailable", "literal"
     if made and control_worked and all(cause in THEIRS | BETWEEN for cause in made):
@@ -138,6 +142,11 @@ class Trust:
                 self._memory[control].append(works)
         return any(works and control in believed for control, works in heard.items())
 
+    def failed(self, second: int) -> bool:
+        """Say whether controls were heard in this second and none of them worked, believed or not."""
+        heard = self._heard(second)
+        return bool(heard) and not any(heard.values())
+
     def _heard(self, second: int) -> dict[str, bool]:
         """Say which controls were heard in a second, and whether each worked; one that breaks is not heard."""
         sights = {control: self._world.control(control, second) for control in self._memory}
@@ -163,7 +172,8 @@ def expected(
     for second in seconds:
         worked = trust.worked(second)
         seen = [causes(world, target, surface, second, attempts, timeout_us) for surface in surfaces]
-        said = tuple(verdict(made, worked) for made in seen)
+        failed = trust.failed(second)
+        said = tuple(verdict(made, worked, failed) for made in seen)
         rows.append((second, *target_verdict(said), said, tuple(cause for made in seen for cause in made)))
     turned = turns([(row[0], row[1]) for row in rows], rule)
     return [Judged(*row, (turned[row[0]],) if row[0] in turned else ()) for row in rows]

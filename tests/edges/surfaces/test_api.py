@@ -1012,3 +1012,25 @@ async def test_https_without_a_trust_store_is_refused_at_once(make: Make) -> Non
     """A surface that could never check a certificate is not built."""
     with pytest.raises(ValueError, match="needs a TLS context"):
         make("https://127.0.0.1:1", tls=None)
+
+
+async def test_a_silence_on_a_connection_that_loses_packets_is_the_networks(
+    serve: Serve, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The missing reply may be among what was lost; what was lost before this attempt says nothing about it."""
+    silent = False
+
+    async def then_never(call: Call) -> None:
+        await (never(call) if silent else accept(call))
+
+    monkeypatch.setattr("probe.surfaces.http.packets_lost", lambda _: 5)
+    provider = await serve(then_never)
+    kept, fresh = make(provider), make(provider, connections={"mode": "fresh"})
+    assert (await attempt(kept)).fault is Fault.NONE
+    silent = True
+
+    before = await attempt(kept, SHORT_S, 1)
+    during = await attempt(fresh, SHORT_S, 2)
+
+    assert (before.fault, before.cause, before.connection) == (Fault.SERVER_TIMEOUT, Cause.SILENT, Connection.KEPT)
+    assert (during.fault, during.cause, during.maybe_accepted) == (Fault.NETWORK, Cause.PACKETS_LOST, True)

@@ -160,3 +160,29 @@ async def test_an_https_control_checks_the_certificate(try_once: Try) -> None:
 
         assert outcome.worked is worked
         assert outcome.cause is (Cause.ACCEPTED if worked else Cause.CERTIFICATE_NAME)
+
+
+async def test_an_http_control_sends_a_full_packet(try_once: Try) -> None:
+    """Where large packets vanish on the way out, it is not answered, as the provider's surfaces are not."""
+    web = Web(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    outcome = await ask(try_once, web)
+
+    assert outcome.worked
+    assert len(web.requests[0]) > 1500
+
+
+async def test_a_control_that_lost_packets_does_not_vouch_nor_one_that_often_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was answered, but over a network that is not known to work; two such attempts of ten are remembered."""
+    losses = iter([0, 1, 0, 2, *[0] * 10])
+    monkeypatch.setattr("probe.surfaces.control.packets_lost", lambda _: next(losses))
+    resolver = aiodns.DNSResolver()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = Control(name="elsewhere", kind="tcp", address=f"127.0.0.1:{listener.getsockname()[1]}")
+        surface = ControlSurface(settings, resolver=resolver, clock=SystemClock(), tls=None)
+        worked = [(await surface.attempt(SECOND + n)).worked for n in range(14)]
+    await resolver.close()
+
+    assert worked == [True, False, True, *[False] * 8, True, True, True]

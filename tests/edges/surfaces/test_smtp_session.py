@@ -823,3 +823,18 @@ async def test_a_real_aiosmtpd_with_starttls_and_login_takes_the_message(
         (Cause.ACCEPTED, Connection.KEPT),
     ]
     assert [m["Message-ID"] for m in received] == [f"<{o.message_id}@mail.example>" for o in outcomes]
+
+
+async def test_a_silence_on_a_connection_that_loses_packets_is_the_networks(
+    line_server: StartServer, smtp_user: MakeUser, act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The missing reply may be among what was lost; on a clean connection it is the server's."""
+    server = await line_server({"final": act(say=b"", then="hang")})
+    user = smtp_user(server.port)
+
+    clean = await user.attempt(0.3)
+    monkeypatch.setattr("probe.surfaces.smtp_wire.packets_lost", lambda _: 1)
+    lossy = await user.attempt(0.3)
+
+    assert (clean.fault, clean.cause) == (Fault.SERVER_TIMEOUT, Cause.SILENT)
+    assert (lossy.fault, lossy.cause, lossy.maybe_accepted) == (Fault.NETWORK, Cause.PACKETS_LOST, True)

@@ -68,6 +68,15 @@ def witnesses_of(outcomes: Iterable[ControlOutcome]) -> tuple[ControlOutcome, ..
     return tuple(sorted(found, key=lambda outcome: outcome.control))
 
 
+def all_failed(outcomes: Iterable[ControlOutcome]) -> bool:
+    """Say whether the controls of one second speak against our own network: none worked, and one is believed in that.
+
+    A single control that is broken for good is soon not trusted any more, and then hides no outage of the provider's.
+    """
+    heard = list(outcomes)
+    return any(outcome.trusted for outcome in heard) and not any(outcome.worked for outcome in heard)
+
+
 def _counts(outcome: ControlOutcome, seen: list[ControlOutcome], working: set[str]) -> bool:
     if outcome.worked:
         return True

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, assert_never
 
 from probe.core import suspicion
-from probe.core.controls import witnesses_of
+from probe.core.controls import all_failed, witnesses_of
 from probe.core.model import (
     Basis,
     ControlOutcome,
@@ -126,7 +126,7 @@ def advance(
     _check_outcomes(seen, state.target, terms, second)
     heard = tuple(controls)
     witnesses = _witnesses(heard, second)
-    controls_failed = bool(heard) and not any(control.worked for control in heard)
+    controls_failed = all_failed(heard)
     parts = [(surface, [o for o in seen if o.surface == surface]) for surface in terms.surfaces]
     judgements = tuple(
         [judge(surface, outcomes, witnesses, controls_failed=controls_failed) for surface, outcomes in parts]

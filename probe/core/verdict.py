@@ -44,8 +44,8 @@ def judge(
     """Judge one surface for one second.
 
     `witnesses` are the trusted controls of the same second that worked (`controls.witnesses_of`). `controls_failed`
-    says that there were controls in this second and none of them worked: then our own network is the likelier culprit
-    of every failure that came without a word of the server's, and such a second is not unavailable.
+    says that none of this second's controls worked (`controls.all_failed`): our own network is then the likelier
+    culprit of every failure that came without a word of the server's, and such a second is not unavailable.
 
     The contract speaks of attempts that were made, so an outcome that records an attempt *not* made (over our own cap)
     is none: it is not counted, and beside real failures it neither hides nor makes an unavailable second. Where there

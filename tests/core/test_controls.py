@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.core.controls import COUNTED_MAX, FAILED_MAX, ControlRecord, Records, hear, witnesses_of
+from probe.core.controls import COUNTED_MAX, FAILED_MAX, ControlRecord, Records, all_failed, hear, witnesses_of
 from probe.core.model import Cause, ControlOutcome
 
 SECOND = 1_764_000_000
@@ -112,3 +112,22 @@ def test_only_trusted_controls_that_worked_are_witnesses() -> None:
     ]
 
     assert [witness.control for witness in witnesses_of(outcomes)] == ["a", "z"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "speaks_against_us"),
+    [
+        ([], False),
+        ([control("one", worked=False)], True),
+        ([control("one", worked=False), control("two", worked=False)], True),
+        ([control("one", worked=False), control("two", worked=True)], False),
+        ([control("one", worked=False), control("flaky", worked=True, trusted=False)], False),
+        ([control("one", worked=False), control("flaky", worked=False, trusted=False)], True),
+        ([control("dead", worked=False, trusted=False)], False),
+    ],
+)
+def test_controls_speak_against_our_own_network_when_all_failed_and_one_is_believed(
+    outcomes: list[ControlOutcome], speaks_against_us: bool
+) -> None:
+    """Without controls nobody speaks, and a control that is broken for good is not heard in this either."""
+    assert all_failed(outcomes) is speaks_against_us

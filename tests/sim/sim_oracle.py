@@ -132,20 +132,21 @@ class Trust:
     def __init__(self, world: World, controls: Sequence[str]) -> None:
         self._world = world
         self._memory = {control: deque[bool](maxlen=900) for control in controls}
+        self._believed = set(controls)
 
     def worked(self, second: int) -> bool:
         """Say whether a control that is believed worked in this second, which must be the next one."""
         heard = self._heard(second)
-        believed = {control for control, worked in self._memory.items() if worked.count(False) <= 45}
+        self._believed = {control for control, worked in self._memory.items() if worked.count(False) <= 45}
         for control, works in heard.items():
             if any(heard.values()) or len(heard) == 1:
                 self._memory[control].append(works)
-        return any(works and control in believed for control, works in heard.items())
+        return any(works and control in self._believed for control, works in heard.items())
 
     def failed(self, second: int) -> bool:
-        """Say whether controls were heard in this second and none of them worked, believed or not."""
+        """Say whether none of the controls heard in this second worked, though one of them is believed."""
         heard = self._heard(second)
-        return bool(heard) and not any(heard.values())
+        return bool(self._believed & heard.keys()) and not any(heard.values())
 
     def _heard(self, second: int) -> dict[str, bool]:
         """Say which controls were heard in a second, and whether each worked; one that breaks is not heard."""

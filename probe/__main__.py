@@ -141,6 +141,32 @@ def status(
     command(url if config is None else listener_url(config), as_json=as_json)
 
 
+@app.command(short_help="Say whether the provider's people are at work: Business Hours.")
+def hours(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Ask for the targets of these settings.", metavar="FILE"),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Only this target.", metavar="NAME")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="The moment: ISO 8601, Unix, or ago (2h); default: now.", metavar="TIME")
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="Measure the business time from here instead.", metavar="TIME")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Measure up to here; default: now.", metavar="TIME")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether it is open, why not, and when it opens and closes next, by the Business Hours of the contract.
+
+    Without settings, for all three Service Time Zones. With --from it says how many business minutes lie between two
+    moments. A time without a zone is of this host's. Closed is an answer like open: both exit with 0.
+    """
+    from probe.commands.hours import hours as command
+
+    command(config, target, at, first, last, as_json=as_json)
+
+
 @app.command(short_help="Be a provider that fails as a scenario says, for drills.")
 def simulate(
     scenario: Annotated[

@@ -1,6 +1,7 @@
 """One YAML file and its secrets, read into frozen settings."""
 
 from probe.settings.effective import effective
+from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import PLACEHOLDER_PATTERN, PLACEHOLDERS, REDACTED
 from probe.settings.load import Loaded, load
 from probe.settings.model import (
@@ -23,6 +24,7 @@ __all__ = [
     "PLACEHOLDER_PATTERN",
     "REDACTED",
     "Api",
+    "BusinessHoursException",
     "Connections",
     "Contract",
     "Control",

@@ -7,6 +7,7 @@ YAML file, where the value carries the unit (`timeout: 10s` becomes `timeout_s`)
 import re
 import socket
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -18,7 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from probe.core.calendar import DatedException, ServiceZone
 from probe.core.model import Persistence, Surface, Terms
+from probe.settings.hours import EXCEPTIONS_MAX, BusinessHoursException
 from probe.settings.kinds import (
     NAME_PATTERN,
     VANTAGE_PATTERN,
@@ -85,6 +88,28 @@ class Contract(Frozen):
     profile: Literal["sparkpost-enterprise", "bird-premium-email"] = "sparkpost-enterprise"
     persistence: PersistenceTerms = Field(default_factory=PersistenceTerms)
     objective_percent: Percent = Decimal("99.99")
+    service_time_zone: Literal["us-eastern", "us-pacific", "uk"] = "us-eastern"
+    business_hours_exceptions: Annotated[tuple[BusinessHoursException, ...], Field(max_length=EXCEPTIONS_MAX)] = ()
+
+    @model_validator(mode="after")
+    def _has_each_day_once(self) -> Self:
+        days = [exception.date.isoformat() for exception in self.business_hours_exceptions]
+        for place, first in repeated(days):
+            raise refuse(
+                f"each date once; [{first}] has it already",
+                found=f"{days[place]} in [{place}]",
+                field="business_hours_exceptions",
+            )
+        return self
+
+    @property
+    def service_zone(self) -> ServiceZone:
+        """Name the Service Time Zone as the rules want it."""
+        return ServiceZone(self.service_time_zone)
+
+    def exceptions(self) -> dict[date, DatedException]:
+        """State the exceptions to the Business Hours as the rules want them."""
+        return {one.date: one.stated() for one in self.business_hours_exceptions}
 
 
 class Target(Frozen):

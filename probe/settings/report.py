@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from probe.settings.duration import format_duration
+from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import NAME_PATTERN, VANTAGE_PATTERN, WORD_PATTERN
 from probe.settings.model import (
     Contract,
@@ -33,6 +34,7 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("targets", "smtp", "connections"): Connections,
     ("targets", "contract"): Contract,
     ("targets", "contract", "persistence"): PersistenceTerms,
+    ("targets", "contract", "business_hours_exceptions"): BusinessHoursException,
     ("controls",): Control,
     ("status_pages",): StatusPage,
     ("ledger",): Ledger,

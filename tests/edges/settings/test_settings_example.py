@@ -152,6 +152,7 @@ def test_the_effective_settings_are_the_settings() -> None:
         ("targets", "api", "connections"),
         ("targets", "contract"),
         ("targets", "contract", "persistence"),
+        ("targets", "contract", "business_hours_exceptions"),
         ("controls",),
         ("status_pages",),
         ("ledger",),

@@ -250,7 +250,7 @@ class Daemon:
         for helper in helpers:
             helper.cancel()
         await asyncio.wait(helpers, timeout=limit_s * STOP_SHARE_CUT_OFF)
-        for last in (self._listener.stop(), self._ledger.close()):
+        for last in (self._workshop.close(), self._listener.stop(), self._ledger.close()):
             await _whatever_happens(last, until_s - asyncio.get_running_loop().time())
         if waiting:
             lost = "the ledger will say of these seconds that nobody looked"

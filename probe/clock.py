@@ -29,6 +29,8 @@ STEP_US_MIN = 500_000
 # Clocks that are read one after the other say the same moment only if nobody took the processor away meanwhile.
 READING_US_MAX = 1_000
 READINGS_MAX = 5
+# Why nobody looked, where no clock explains it.
+DID_NOT_RUN: Final = "the prober did not run"
 # Of Linux; elsewhere a suspension looks like a step.
 _BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -82,7 +84,7 @@ class Correction:
         if self.is_jump and not parts:
             parts.append(f"the wall clock had gone ahead by {in_seconds(self.ahead_us)}")
         if late_us >= SECOND_US or not parts:
-            parts.append("the prober did not run")
+            parts.append(DID_NOT_RUN)
         return " and ".join(parts)
 
 

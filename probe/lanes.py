@@ -2,11 +2,16 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from probe.core import engine
 from probe.core.model import ControlOutcome, Outcome, Terms
 from probe.plan import Closed
+
+# Why nobody looked at the second in which the daemon stopped, if its first attempt was still to come.
+STOPPED: Final = "the daemon stopped before the first attempt of this second"
 
 
 @dataclass(slots=True)
@@ -23,13 +28,15 @@ class ControlSecond:
 class OpenSecond:
     """A second of one target whose attempts have not all ended.
 
-    What has not ended at `overdue_us` of the monotonic clock has a bug.
+    What has not ended at `overdue_us` of the monotonic clock has a bug. `why_missed` says why no attempt was made, if
+    none was.
     """
 
     second: int
     overdue_us: int
     terms: Terms
     controls: ControlSecond
+    why_missed: str
     pending: int = 0
     all_started: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
@@ -81,6 +88,8 @@ class Lane:
             head = self.open[0]
             if isinstance(head, Gap):
                 self.state, step = engine.skip(self.state, head.terms, head.through_second, head.reason)
+            elif head.is_over and not head.outcomes:
+                self.state, step = engine.skip(self.state, head.terms, head.second, head.why_missed)
             elif head.is_over:
                 self.state, step = engine.advance(
                     self.state, head.terms, head.second, head.outcomes, head.controls.outcomes
@@ -97,8 +106,12 @@ class Lane:
     def give_up_waiting(self) -> None:
         """Let every open second close with what it has."""
         for opened in self.open:
-            if isinstance(opened, OpenSecond):
-                opened.all_started = True
+            if isinstance(opened, OpenSecond) and not opened.all_started:
+                opened.all_started, opened.why_missed = True, STOPPED
+
+    def overdue_from_us(self) -> Iterator[int]:
+        """List the moments of the monotonic clock from which what is open would be overdue."""
+        return (opened.overdue_us for opened in self.open if isinstance(opened, OpenSecond))
 
     def overdue_tasks(self, now_us: int) -> set["asyncio.Task[None]"]:
         """List the attempts and controls that should have ended before `now_us` of the monotonic clock.

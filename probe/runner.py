@@ -88,11 +88,13 @@ class Runner:
         self._flights: dict[tuple[str, Surface], Flight] = {}
         self._seconds: dict[str, OpenSecond] = {}
         self._controls: deque[ControlSecond] = deque()
+        self._control_phases_us = control_phases_us(plan)
         self._control_tasks: set[asyncio.Task[None]] = set()
         self._closed: list[Closed] = []
         self._stopping = asyncio.Event()
         self._last_checkpoint_second = 0
         self._looked_for_overdue_us = clock.monotonic_us()
+        self._overdue_from_us = self._looked_for_overdue_us  # nothing that is open is overdue before
         self._gap_reason = engine.DAEMON_DOWN
         self.control_records: core_controls.Records = control_records or {}
         self.expected_second = 0
@@ -169,20 +171,21 @@ class Runner:
     async def _start_forever(self) -> None:
         while True:
             await self._clock.sleep_until(self.expected_second * SECOND_US)
-            second, reason = self._timekeeper.next_second(self.expected_second)
+            beginning = self._timekeeper.next_second(self.expected_second)
+            second = beginning.second
             if second > self.expected_second:
-                self._mark_gap(second - 1, reason)
+                self._mark_gap(second - 1, beginning.why_skipped)
             if self._next_plan is not None:
                 self._change_plan(self._next_plan, second)
-            await self._start_second(second)
+            await self._start_second(second, beginning.why_missed)
             self.expected_second = second + 1
 
-    async def _start_second(self, second: int) -> None:
+    async def _start_second(self, second: int, why_missed: str) -> None:
         self._on_second(second)
         if self._sink.full:
             self._mark_gap(second, "the ledger's queue was full")
             return
-        self._open_seconds(second, self._start_controls(second))
+        self._open_seconds(second, self._start_controls(second), why_missed)
         for slot in self._plan.slots:
             if not await self._start_slot(second, slot):
                 break
@@ -264,9 +267,7 @@ class Runner:
 
     async def _control(self, second: int, name: str, control: Control, into: ControlSecond) -> None:
         try:
-            await self._clock.sleep_until(
-                second * SECOND_US + phase_us(self._plan.vantage, f"control/{name}", Surface.API)
-            )
+            await self._clock.sleep_until(second * SECOND_US + self._control_phases_us[name])
             if not self._is_over(second):  # One that is made later says nothing about this second.
                 into.outcomes.append(await control.attempt(second))
         except Exception:
@@ -294,6 +295,7 @@ class Runner:
             self.waiting.pop(target, None)
         self._plan.close(keep=plan)
         self._plan, self._next_plan = plan, None
+        self._control_phases_us = control_phases_us(plan)
         self._gap_reason = engine.NOT_CONFIGURED
         self.control_records = {name: kept for name, kept in self.control_records.items() if name in plan.controls}
         self._take_up(plan, second)
@@ -303,10 +305,11 @@ class Runner:
         for target, lane in self._lanes.items():
             lane.mark_gap(Gap(through_second=through_second, terms=self._plan.terms[target], reason=reason))
 
-    def _open_seconds(self, second: int, controls: ControlSecond) -> None:
+    def _open_seconds(self, second: int, controls: ControlSecond, why_missed: str) -> None:
         self._seconds = {}
         # On the clock that nobody sets, and by this plan's deadlines: a reload may shorten those of later seconds.
         overdue_us = self._clock.monotonic_us() + SECOND_US + self._plan.timeout_us_max + OVERDUE_US
+        self._overdue_from_us = min(self._overdue_from_us, overdue_us)
         for target, lane in self._lanes.items():
             terms = self._plan.terms[target]
             if lane.next_second > second:
@@ -319,7 +322,7 @@ class Runner:
             self.waiting.pop(target, None)
             lane.mark_gap(Gap(through_second=second - 1, terms=terms, reason=self._gap_reason))
             self._seconds[target] = opened = OpenSecond(
-                second=second, overdue_us=overdue_us, terms=terms, controls=controls
+                second=second, overdue_us=overdue_us, terms=terms, controls=controls, why_missed=why_missed
             )
             lane.open.append(opened)
 
@@ -365,7 +368,11 @@ class Runner:
         if now_us - last_us > OVERDUE_LOOK_US_MAX:
             # Our own loop stood still, so nothing could end meanwhile; replies that lie unread are taken first.
             return
-        overdue = set[asyncio.Task[None]]().union(*(lane.overdue_tasks(now_us) for lane in self._all_lanes()))
+        if now_us < self._overdue_from_us:
+            return
+        lanes = self._all_lanes()
+        overdue = set[asyncio.Task[None]]().union(*(lane.overdue_tasks(now_us) for lane in lanes))
+        self._overdue_from_us = min((us for lane in lanes for us in lane.overdue_from_us()), default=now_us)
         for task in overdue:
             task.cancel()
         if overdue:
@@ -390,6 +397,11 @@ class Runner:
 
     def _all_lanes(self) -> list[Lane]:
         return [*self._lanes.values(), *self._leaving.values()]
+
+
+def control_phases_us(plan: Plan) -> dict[str, int]:
+    """Place each control in the second."""
+    return {name: phase_us(plan.vantage, f"control/{name}", Surface.API) for name in plan.controls}
 
 
 def in_its_second(outcome: Outcome) -> Outcome:

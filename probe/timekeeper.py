@@ -1,11 +1,12 @@
 """Which second comes next, why others were skipped, and what is put on record of the host's clock."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from probe.adjtimex import KernelClock
-from probe.clock import SECOND_US, Clock, Correction
+from probe.clock import DID_NOT_RUN, SECOND_US, STEP_US_MIN, Clock, Correction
 from probe.core.model import ClockState, Synchronisation
 from probe.plan import Sink
 
@@ -13,6 +14,18 @@ log = structlog.get_logger("clock")
 
 # The clock's state is put on record this often, and whenever something turned.
 STATE_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """The second that begins now.
+
+    `why_skipped` says why those before it were, and `why_missed` why no attempt was made in it, should that come true.
+    """
+
+    second: int
+    why_skipped: str
+    why_missed: str
 
 
 class Timekeeper:
@@ -25,14 +38,18 @@ class Timekeeper:
         self._state_second = 0
         self.ahead_us = 0  # how far the wall clock is ahead of the time that seconds are named by
 
-    def next_second(self, expected: int) -> tuple[int, str]:
-        """Return the second that begins now, `expected` or later, and why those between were skipped."""
+    def next_second(self, expected: int) -> Beginning:
+        """Say which second begins now, `expected` or later, and why nobody looked at those between."""
         late_us = self._clock.now_us() - expected * SECOND_US
         found = self._clock.discipline()
         self.ahead_us = found.left_us
-        second = max(expected, self._clock.now_us() // SECOND_US)
+        now_us = self._clock.now_us()
+        second = max(expected, now_us // SECOND_US)
+        reason = found.reason(late_us)
+        # A jump into the middle of a second takes away what stood before; all of the second after a whole jump is left.
+        is_cut_short = now_us - second * SECOND_US >= STEP_US_MIN
         self._put_on_record(second, found)
-        return second, found.reason(late_us)
+        return Beginning(second=second, why_skipped=reason, why_missed=reason if is_cut_short else DID_NOT_RUN)
 
     def _put_on_record(self, second: int, found: Correction) -> None:
         kernel = self._clock.kernel()

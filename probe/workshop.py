@@ -17,6 +17,7 @@ from probe.settings import Problem, Settings, SettingsError, StatusPage, Target
 from probe.surfaces.api import ApiSurface
 from probe.surfaces.control import ControlSurface
 from probe.surfaces.dial import trust
+from probe.surfaces.names import OtherResolvers
 from probe.surfaces.smtp import SmtpSurface
 
 TRUST_STORES_KEPT_MAX = 64
@@ -28,7 +29,7 @@ SETTINGS_NAME_LENGTH = 16
 
 
 class Workshop:
-    """Builds what attempts, with one resolver for all and one TLS context per trust store.
+    """Builds what attempts, with one resolver for all, and one TLS context per trust store.
 
     What was built for the same settings is handed out again, so that a reload which changes one target leaves the
     connections of all others as they are.
@@ -37,6 +38,7 @@ class Workshop:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.resolver = aiodns.DNSResolver(timeout=RESOLVER_TIMEOUT_S, tries=RESOLVER_TRIES)
+        self.others = OtherResolvers()
         self._trust = lru_cache(TRUST_STORES_KEPT_MAX)(lambda ca_file, _identity: trust(ca_file))
         self._charges: dict[tuple[str, Surface], tuple[object, Charge]] = {}
         self._controls: dict[str, tuple[object, Control]] = {}
@@ -57,6 +59,7 @@ class Workshop:
         self.pages(settings)  # A trust store that can't be used is an error of all the settings, also of a reload's.
         self._charges = {key: self._charges[key] for key in charges}
         self._controls = {name: self._controls[name] for name in controls}
+        self.others.name(settings.resolvers)
         return Plan(
             vantage=settings.vantage,
             slots=slots(settings.vantage, ((t.name, t.surfaces, t.attempts_per_second) for t in settings.targets)),
@@ -88,6 +91,11 @@ class Workshop:
     def control(self, control: ControlSettings) -> ControlSurface:
         """Build a control."""
         return ControlSurface(control, resolver=self.resolver, clock=self.clock, tls=self._context(control.ca_file))
+
+    async def close(self) -> None:
+        """End all look-ups: an answer that comes after the loop has gone would find nobody."""
+        await self.resolver.close()
+        await self.others.close()
 
     def _charge(self, target: Target, surface: Surface, vantage: str) -> Charge:
         part = target.api if surface is Surface.API else target.smtp
@@ -138,6 +146,7 @@ class Workshop:
             clock=self.clock,
             tls=self._context(target.api.ca_file) if target.api.base_url.startswith("https:") else None,
             in_flight_max=target.in_flight_max,
+            others=self.others,
         )
 
     def _smtp(self, target: Target, vantage: str) -> SmtpSurface:
@@ -150,6 +159,7 @@ class Workshop:
             clock=self.clock,
             tls=self._context(target.smtp.ca_file) if target.smtp.tls != "none" else None,
             in_flight_max=target.in_flight_max,
+            others=self.others,
         )
 
     def _context(self, ca_file: Path | None) -> ssl.SSLContext:

@@ -198,7 +198,8 @@ def _start(stage: Stage) -> str:
 
 def _spawn(stage: Stage, *arguments: str, stderr: Any = None) -> "subprocess.Popen[str]":
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-u", "-m", "probe", *arguments],
+        # Were we killed, nobody else would stop it.
+        [sys.executable, "-m", "probe.commands.leash", str(os.getpid()), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if stderr is None else subprocess.DEVNULL,
         stderr=stderr if stderr is not None else subprocess.STDOUT,

@@ -60,6 +60,14 @@ def once(path: Path, target_name: str | None) -> None:
 
 async def _attempt_all(settings: Settings, targets: list[Target]) -> int:
     workshop = Workshop(SystemClock())
+    workshop.others.name(settings.resolvers)
+    try:
+        return await _attempt_each(workshop, settings, targets)
+    finally:
+        await workshop.close()
+
+
+async def _attempt_each(workshop: Workshop, settings: Settings, targets: list[Target]) -> int:
     failed = 0
     for target in targets:
         for surface in target.surfaces:

@@ -20,7 +20,16 @@ from probe.times import utc
 
 PERCENT_DECIMALS = 6  # one second of a year shows
 BUDGET_DECIMALS = 3
-HEADINGS = ("", "", "available", "literal", "corrob.", "inconcl.", "unobs.", "excluded", "% literal", "% both")
+ROWS = (
+    "available",
+    "unavailable, literal",
+    "unavailable, corroborated",
+    "inconclusive",
+    "unobserved",
+    "excluded",
+    "availability %, literal",
+    "availability %, both",
+)
 NO_CONTROLS = "No control was attempted in this range, so nothing told our network from theirs: "
 
 
@@ -58,7 +67,7 @@ def _show(account: Account) -> None:
     _say(f"{utc(account.first_second)} to {utc(account.last_second)}, {seconds:,} seconds, both ends included")
     for tally in account.tallies:
         out.print()
-        _show_tally(tally)
+        _show_tally(tally, amended=bool(account.windows))
     out.print()
     for sentence in _sentences(account):
         _say(sentence)
@@ -67,18 +76,16 @@ def _show(account: Account) -> None:
             _say("  " + line)
 
 
-def _show_tally(tally: Tally) -> None:
+def _show_tally(tally: Tally, *, amended: bool) -> None:
+    """Show one target; without excluded windows both ways of counting are the same, and one is shown."""
     out.print(tally.target, style="bold", markup=False)
-    table = Table(*HEADINGS, box=None, pad_edge=False, header_style="dim")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for total in tally.totals:
-        table.add_row(_name(total), "as judged", *_cells(total.as_judged))
-        table.add_row("", "as amended", *_cells(total.as_amended))
-    out.print(table)
+    whole = tally.totals[-1]
+    ways = [("as judged", whole.as_judged), ("as amended", whole.as_amended)][: 2 if amended else 1]
+    for words, _ in ways:
+        out.print(_table(tally, words))
     if tally.terms is not None:
         objective_ppm = tally.terms.objective_ppm
-        for words, count in (("as judged", tally.totals[-1].as_judged), ("as amended", tally.totals[-1].as_amended)):
+        for words, count in ways:
             _say(f"  budget {words}: {_budget_words(count, objective_ppm)}")
     if unrecorded := tally.totals[-1].as_judged.unrecorded:
         _say(f"  {unrecorded:,} seconds of the range have no record: not watched then, still to come, or cut")
@@ -86,6 +93,18 @@ def _show_tally(tally: Tally) -> None:
         _say(f"  {unobserved:,} seconds are unobserved: nobody looked, so none of them counts as unavailable")
     for suspicion in tally.suspicions:
         _say("  for human decision, not counted: " + _suspicion_words(suspicion))
+
+
+def _table(tally: Tally, words: str) -> Table:
+    """Show the seconds of each surface and of the target, counted in one way."""
+    table = Table(f"seconds, {words}", box=None, header_style="dim", padding=(0, 0, 0, 2))
+    columns = []
+    for total in tally.totals:
+        table.add_column(_name(total), justify="right")
+        columns.append(_cells(total.as_judged if words == "as judged" else total.as_amended))
+    for row, *cells in zip(ROWS, *columns, strict=True):
+        table.add_row(row, *cells)
+    return table
 
 
 def _sentences(account: Account) -> list[str]:

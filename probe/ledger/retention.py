@@ -18,13 +18,14 @@ from probe.ledger import tables
 from probe.ledger.records import Rows
 from probe.ledger.store import Store
 from probe.ledger.tables import Kind
-from probe.ledger.verify import cuts
+from probe.ledger.verify import Cut, cuts
 
 # Checkpoints are of use for a restart only; older ones stay for a day for those who look into one.
 STATES_KEPT_S = 86_400
 # Cuts are made at whole multiples of this: each leaves a note, and a note a second would be half of a small ledger.
 GRAIN_S = 600
 BATCHES_LOOKED_AT_MAX = 5_000
+_NO_CUT = Cut(0, "", 0)
 
 # In this order, since the rows of `batch` can go only after all that refer to them.
 _TABLES = {
@@ -79,11 +80,11 @@ def cut(
 def _delete_some(connection: Connection, rows_max: int) -> int:
     """Delete rows that notes cover, oldest first."""
     deleted = 0
-    for kind, (through, _) in sorted(cuts(connection).items()):
+    for kind, done in sorted(cuts(connection).items()):
         for table in _TABLES[kind]:
             if deleted < rows_max:
-                covered = _covered(kind, table, through)
-                deleted += _delete_through(connection, table, through, covered, rows_max - deleted)
+                covered = _covered(kind, table, done.through)
+                deleted += _delete_through(connection, table, done.through, covered, rows_max - deleted)
             if deleted >= rows_max:
                 return deleted
     return deleted
@@ -128,7 +129,7 @@ def _notes_due(connection: Connection, targets: Collection[str], now_second: int
     notes: Rows = []
     for kind, kept in kept_s.items():
         boundary = int(now_second - kept) // GRAIN_S * GRAIN_S
-        begun = max(done.get(kind, (0, ""))[0], done.get(Kind.VERDICTS, (0, ""))[0])
+        begun = max(done.get(kind, _NO_CUT).through, done.get(Kind.VERDICTS, _NO_CUT).through)
         found = _last_before(connection, begun, needed, boundary)
         if found is not None:
             seq, digest = found

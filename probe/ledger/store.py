@@ -283,7 +283,9 @@ class Store:
             "state": records.state_rows(batch.states),
             "remark": remarks.remark_rows([*batch.remarks, *[s for step in steps for s in step.suspicions]]),
         }
-        return self._prepare_rows(batch, rows, _seconds_of(batch, self.head.last_second), rules)
+        # The first batch of all may hold no seconds yet. It must not look as old as the beginning of time to retention.
+        otherwise = self.head.last_second or self._wall_us() // clock.SECOND_US
+        return self._prepare_rows(batch, rows, _seconds_of(batch, otherwise), rules)
 
     def _prepare_rows(
         self,

@@ -24,7 +24,7 @@ go on writing.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -60,7 +60,10 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a walk found. `problems` are in order of the chain, at most PROBLEMS_MAX."""
+    """What a walk found. `problems` are in order of the chain, at most PROBLEMS_MAX.
+
+    `cut_through` has the last second whose records of a kind retention may have cut.
+    """
 
     batches: int
     records: int
@@ -100,12 +103,20 @@ def walk(connection: Connection, *, from_batch: int = 1, anchor: Anchor | None =
     return walker.report()
 
 
-def cuts(connection: Connection) -> dict[Kind, tuple[int, str]]:
-    """Tell for each kind through which batch its records were cut, and that batch's digest."""
-    found: dict[Kind, tuple[int, str]] = {}
+class Cut(NamedTuple):
+    """How far the records of one kind were cut: the last batch, its digest, and the last second that it may hold."""
+
+    through: int
+    digest: str
+    through_second: int
+
+
+def cuts(connection: Connection) -> dict[Kind, Cut]:
+    """Tell for each kind how far its records were cut."""
+    found: dict[Kind, Cut] = {}
     for row in connection.execute(select(tables.cut).order_by(tables.cut.c.through)):
         if row.kind in set(Kind):
-            found[Kind(row.kind)] = (row.through, row.digest)
+            found[Kind(row.kind)] = Cut(row.through, row.digest, row.through_second)
     return found
 
 
@@ -116,7 +127,7 @@ class _Walk:
         self._connection = streaming(connection)
         self._cuts = cuts(connection)
         self._anchor = anchor
-        through, digest = self._cuts.get(Kind.VERDICTS, (0, GENESIS))
+        through, digest, _ = self._cuts.get(Kind.VERDICTS, Cut(0, GENESIS, 0))
         self._first = max(from_batch, through + 1)
         self._expected_seq = self._first
         self._previous: str | None = digest if self._first == through + 1 else None
@@ -151,7 +162,7 @@ class _Walk:
             last_second=self._last_second,
             head_seq=self._head[0],
             head_digest=self._head[1],
-            cut_through={kind: through for kind, (through, _) in self._cuts.items()},
+            cut_through={kind: cut.through_second for kind, cut in self._cuts.items()},
             problems=tuple(self._problems),
         )
 
@@ -213,7 +224,7 @@ class _Walk:
                 self._problem(f"{name}: was altered")
 
     def _cut_through(self, part: Part) -> int:
-        return max([self._cuts[kind][0] for kind in part.kinds if kind in self._cuts], default=0)
+        return max([self._cuts[kind].through for kind in part.kinds if kind in self._cuts], default=0)
 
     def _problem(self, text: str) -> None:
         if len(self._problems) < PROBLEMS_MAX:

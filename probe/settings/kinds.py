@@ -122,10 +122,32 @@ def _host_port(value: str) -> str:
         return value
     host, _, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65_535 or (":" in host and not bracketed):
+    if not _is_port(port) or (":" in host and not bracketed):
         raise refuse('"host:port" such as "192.0.2.1:443" or "[2001:db8::1]:443"')
     _host(host)
     return value
+
+
+def _resolver(value: str) -> str:
+    bracketed = value.startswith("[")
+    if bracketed:
+        bare, _, rest = value[1:].partition("]")
+    elif value.count(":") == 1:
+        bare, rest = value.split(":")[0], value[value.index(":") :]
+    else:
+        bare, rest = value, ""
+    try:
+        ipaddress.ip_address(bare)
+        well_formed = "%" not in bare and not (bracketed and ":" not in bare)
+    except ValueError:
+        well_formed = False
+    if not well_formed or (rest and not (rest[0] == ":" and _is_port(rest[1:]))):
+        raise refuse('the IP address of a resolver such as "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:5353"')
+    return value
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65_535
 
 
 def _split_url(value: str, example: str) -> SplitResult:
@@ -283,6 +305,7 @@ def _body(value: Any, depth: int = 0) -> Any:
 Host = Annotated[str, AfterValidator(_host)]
 Ehlo = Annotated[str, AfterValidator(lambda value: _host(value) if value else value)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
+Resolver = Annotated[str, AfterValidator(_resolver)]
 BaseUrl = Annotated[str, AfterValidator(_base_url), WithJsonSchema({"type": "string", "format": "uri"})]
 Url = Annotated[str, AfterValidator(_url)]
 PageUrl = Annotated[str, AfterValidator(_page_url), WithJsonSchema({"type": "string", "format": "uri"})]

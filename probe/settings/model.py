@@ -33,6 +33,7 @@ from probe.settings.kinds import (
     LedgerUrl,
     PageUrl,
     Program,
+    Resolver,
     Url,
     WholeSeconds,
     redact_url,
@@ -45,6 +46,7 @@ ATTEMPTS_PER_SECOND_MAX = 10
 IN_FLIGHT_MAX = 1_000
 TARGETS_MAX = 2_000
 CONTROLS_MAX = 20
+RESOLVERS_MAX = 4
 STATUS_PAGES_MAX = 10
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -233,6 +235,7 @@ class Settings(Frozen):
     vantage: Annotated[str, Field(pattern=VANTAGE_PATTERN)] = Field(default_factory=host_vantage)
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=TARGETS_MAX)]
     controls: Annotated[tuple[Control, ...], Field(max_length=CONTROLS_MAX)] = ()
+    resolvers: Annotated[tuple[Resolver, ...], Field(max_length=RESOLVERS_MAX)] = ()
     blind_after_s: Duration = named("blind_after", 30.0, ge=5, le=3_600)
     on_condition: Program = None
     status_pages: Annotated[tuple[StatusPage, ...], Field(max_length=STATUS_PAGES_MAX)] = ()

@@ -29,6 +29,7 @@ from probe.core.replies_api import (
 from probe.settings import Api
 from probe.surfaces.dial import Dialer
 from probe.surfaces.http import Arrived, HttpConnection, NoReply, connect, exchange
+from probe.surfaces.names import OtherResolvers
 from probe.surfaces.path import STUCK_WORDS, StuckGuard, doubted
 from probe.surfaces.pool import Pool
 from probe.surfaces.request import RequestTemplate, origin_of
@@ -83,10 +84,11 @@ class ApiSurface:
         clock: Clock,
         tls: ssl.SSLContext | None,
         in_flight_max: int,
+        others: OtherResolvers | None = None,
     ) -> None:
         origin = origin_of(settings.base_url.rstrip("/") + settings.path, tls)
         self._template = RequestTemplate(settings, origin, target=target, vantage=vantage)
-        self._dialer = Dialer(resolver, origin.host, origin.port, settings.family)
+        self._dialer = Dialer(resolver, origin.host, origin.port, settings.family, others or OtherResolvers())
         self._tls = tls if origin.is_tls else None
         self._clock = clock
         self._in_flight = 0

@@ -22,6 +22,7 @@ from pycares import AddrInfoNode
 
 from probe.core.endings import cause_of_errno, fault_of
 from probe.core.model import Cause, Fault, Phase
+from probe.surfaces.names import OtherResolvers, missing
 from probe.surfaces.watch import Trouble, Watch
 
 Family = Literal["any", "ipv4", "ipv6"]
@@ -37,17 +38,26 @@ _FAMILIES: dict[Family, socket.AddressFamily] = {
     "ipv4": socket.AF_INET,
     "ipv6": socket.AF_INET6,
 }
-# The zone's servers answered, and the answer is no. Everything else says more about our resolver than about the zone.
-_NAME_IS_ABSENT = frozenset({aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_ENONAME})
 
 
 class Dialer:
-    """Opens TCP connections to one host and port. Shares a resolver, which caches no longer than a record's TTL."""
+    """Opens TCP connections to one host and port. Shares a resolver, which caches no longer than a record's TTL.
 
-    def __init__(self, resolver: aiodns.DNSResolver, host: str, port: int, family: Family = "any") -> None:
+    That a name is absent is confirmed by `others`; with None our own resolver's word is taken for it.
+    """
+
+    def __init__(
+        self,
+        resolver: aiodns.DNSResolver,
+        host: str,
+        port: int,
+        family: Family = "any",
+        others: OtherResolvers | None = None,
+    ) -> None:
         self.host = host
         self.port = port
         self._resolver = resolver
+        self._others = others
         self._family = _FAMILIES[family]
         self._turn = itertools.count()
         self._literal = _literal_address(host, port)
@@ -68,15 +78,21 @@ class Dialer:
                 self.host, family=self._family, port=self.port, type=socket.SOCK_STREAM
             )
         except aiodns.error.DNSError as error:
-            absent = error.args[0] in _NAME_IS_ABSENT
-            cause = Cause.NAME_NOT_FOUND if absent else Cause.RESOLVER
-            raise Trouble(cause, reply=f"look-up of {self.host}: {error.args[-1]}") from error
+            raise await self._without_address(error) from error
         # RFC 6724 has put the preferred family first.
         families = list(dict.fromkeys(node.family for node in found.nodes))
         turn = next(self._turn)
         by_family = [_turned([self._place(node) for node in found.nodes if node.family == f], turn) for f in families]
         mixed = [place for row in itertools.zip_longest(*by_family) for place in row if place is not None]
         return mixed[:ADDRESSES_MAX]
+
+    async def _without_address(self, error: aiodns.error.DNSError) -> Trouble:
+        lacks = missing(error)
+        if lacks and self._others is not None:
+            return await self._others.absence(self.host, self._family, lacks)
+        return Trouble(
+            Cause.NAME_NOT_FOUND if lacks else Cause.RESOLVER, reply=f"look-up of {self.host}: {error.args[-1]}"
+        )
 
     def _place(self, node: AddrInfoNode) -> Place:
         host = node.addr[0]

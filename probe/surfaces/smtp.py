@@ -25,6 +25,7 @@ from probe.core.model import REPLY_CHARACTERS_MAX, Cause, Connection, Outcome, P
 from probe.core.replies_smtp import Ending, cause_without_reply, goes_on, judge
 from probe.settings import Smtp
 from probe.surfaces.dial import Dialer
+from probe.surfaces.names import OtherResolvers
 from probe.surfaces.path import STUCK_WORDS, StuckGuard, doubted
 from probe.surfaces.pool import Pool
 from probe.surfaces.smtp_login import Redactor, auth_lines
@@ -91,13 +92,14 @@ class SmtpSurface:
         clock: Clock,
         tls: ssl.SSLContext | None,
         in_flight_max: int,
+        others: OtherResolvers | None = None,
     ) -> None:
         assert tls is not None or settings.tls == "none"
         self._settings = settings
         self._clock = clock
         self._tls = tls
         self._in_flight_max = in_flight_max
-        self._dialer = Dialer(resolver, settings.host, settings.port, settings.family)
+        self._dialer = Dialer(resolver, settings.host, settings.port, settings.family, others or OtherResolvers())
         self._keeps = settings.connections.mode == "kept"
         self._pool: Pool[Wire] = Pool(
             age_max_s=settings.connections.age_max_s,

@@ -7,10 +7,10 @@ import pytest
 import structlog
 
 from probe.adjtimex import KernelClock
-from probe.clock import SECOND_US, SystemClock
+from probe.clock import DID_NOT_RUN, SECOND_US, SystemClock
 from probe.core.model import ClockState, Remark, Synchronisation
 from probe.plan import Sink
-from probe.timekeeper import STATE_SECONDS, Timekeeper
+from probe.timekeeper import STATE_SECONDS, Beginning, Timekeeper
 
 GOOD = KernelClock(synchronisation=Synchronisation.SYNCHRONISED, estimated_error_us=40, maximum_error_us=900)
 OFF = KernelClock(
@@ -47,8 +47,7 @@ class Host:
         """Let the second loop go on; return what it logs."""
         with structlog.testing.capture_logs() as lines:
             for _ in range(seconds):
-                second, _ = self.keeper.next_second(self.next_second)
-                self.next_second = second + 1
+                self.next_second = self.keeper.next_second(self.next_second).second + 1
                 self.elapsed_us += SECOND_US
         return cast(list[dict[str, Any]], lines)
 
@@ -110,3 +109,35 @@ def test_a_clock_that_is_right_or_not_known_warns_nobody() -> None:
     """What the kernel says at the start is worth a line, and no warning."""
     for kernel, event in ((GOOD, "clock.synchronised"), (SILENT, "clock.unknown")):
         assert [(line["event"], line["log_level"]) for line in Host(kernel=kernel).live(3)] == [(event, "info")]
+
+
+@pytest.mark.parametrize(
+    ("step_us", "late_us", "skipped", "why_skipped", "why_missed"),
+    [
+        (990_000, 0, 0, "the wall clock was stepped forward by 1 s", "the wall clock was stepped forward by 1 s"),
+        (650_000, 0, 0, "the wall clock was stepped forward by 0.7 s", "the wall clock was stepped forward by 0.7 s"),
+        (
+            2_900_000,
+            1_000,
+            2,
+            "the wall clock was stepped forward by 2.9 s",
+            "the wall clock was stepped forward by 2.9 s",
+        ),
+        # The step leaves the whole second, so a loop that misses it has itself to blame.
+        (3 * SECOND_US, 0, 3, "the wall clock was stepped forward by 3 s", DID_NOT_RUN),
+        (0, 0, 0, DID_NOT_RUN, DID_NOT_RUN),
+        (0, 2_950_000, 2, DID_NOT_RUN, DID_NOT_RUN),
+    ],
+)
+def test_a_second_that_nobody_looks_at_has_its_true_reason(
+    step_us: int, late_us: int, skipped: int, why_skipped: str, why_missed: str
+) -> None:
+    """Whether it was jumped over, cut short by a jump into its middle, or slept through."""
+    host = Host()
+    host.live(10)
+    host.ahead_us += step_us
+    host.elapsed_us += late_us
+
+    assert host.keeper.next_second(host.next_second) == Beginning(
+        second=host.next_second + skipped, why_skipped=why_skipped, why_missed=why_missed
+    )

@@ -88,3 +88,16 @@ async def test_a_status_page_is_built_with_everything_else(ca_file: Path) -> Non
     os.truncate(ca_file, 0)
     with pytest.raises(SettingsError, match=r"ca\.pem: ca_file can't be used: it holds no certificate in PEM form"):
         workshop.plan(paged)
+
+
+async def test_a_reload_names_other_resolvers_and_keeps_the_connections(ca_file: Path) -> None:
+    """Only settings that are taken as a whole change who confirms a name's absence."""
+    workshop = Workshop(SystemClock())
+    before = workshop.plan(settings(ca_file)).charges
+
+    after = workshop.plan(settings(ca_file).model_copy(update={"resolvers": ("192.0.2.53",)})).charges
+    with pytest.raises(SettingsError):
+        workshop.plan(settings(ca_file, headers={"X-Long": "x" * 1200}))
+
+    assert after == before
+    assert workshop.others.addresses == ("192.0.2.53",)

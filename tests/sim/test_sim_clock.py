@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from probe.clock import DID_NOT_RUN
 from probe.core.engine import begin
 from probe.core.model import Cause, Fault, Step, Surface, Verdict
+from probe.lanes import STOPPED
 
 if TYPE_CHECKING:
     from tests.sim.sim_oracle import causes, turns_of
@@ -92,7 +94,9 @@ def test_every_second_is_told_once_however_the_loop_stalls(seed: int) -> None:
     assert ledger.steps == life.view.told
     assert {span.start for span in spans.values()} == {FIRST_SECOND + 1}
     assert len({span.stop for span in spans.values()}) == 1
-    assert {step.reason for step in ledger.steps} == {"", "the prober did not run"}
+    assert {step.reason for step in ledger.steps} - {STOPPED} == {"", DID_NOT_RUN}
+    assert {step.verdict for step in ledger.steps if not step.outcomes} == {Verdict.UNOBSERVED}
+    assert all(bool(step.reason) is not bool(step.outcomes) for step in ledger.steps)
     assert_told_as_scripted(life.world, ledger.steps)
 
 

@@ -200,7 +200,7 @@ def test_lies_of_every_kind_in_a_storm(seed: int) -> None:
     for step in ledger.steps:
         if step.verdict is Verdict.UNOBSERVED:
             assert not step.outcomes
-            assert step.reason or step.seconds == 1
+            assert step.reason
         for outcome in step.outcomes:
             # Lateness and the wait for room are taken off an attempt's own time; a stall may cost it its outcome.
             scripted = {

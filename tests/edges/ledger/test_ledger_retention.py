@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from probe.ledger import Ledger, verify
+from probe.ledger.records import Batch
 from probe.ledger.recover import recover
-from probe.ledger.retention import CutReport, cut
+from probe.ledger.retention import GRAIN_S, STATES_KEPT_S, CutReport, cut
 from probe.ledger.store import Store
 from probe.ledger.tables import Kind
 
@@ -93,7 +94,22 @@ def test_checkpoints_are_kept_for_a_day(path: Path, script: Any, make_store: Mak
 
     assert count(path, "state") == 2
     assert count(path, "attempt") == 16
-    assert verify(str(path)).cut_through == {Kind.STATES: 6}
+    boundary = (script.next_second - STATES_KEPT_S) // GRAIN_S * GRAIN_S
+    assert verify(str(path)).cut_through == {Kind.STATES: boundary - 1}
+
+
+def test_what_was_kept_before_the_first_second_is_as_young_as_the_ledger(path: Path, script: Any) -> None:
+    """The clock's state that a daemon writes down at its start is not cut as if it were of 1970."""
+    now_second = script.next_second
+    store = Store(str(path), "vantage-1", wall_us=lambda: now_second * 1_000_000)
+    store.append(Batch(remarks=script.second(checkpoint=True).remarks))
+    store.append(script.second(checkpoint=True))
+
+    report = cut(store, ["main", "other"], now_second, 3_600, 3_600, 100)
+
+    assert (report.deleted, report.noted, report.finished) == (0, (), True)
+    assert verify(str(path)).first_second == now_second
+    store.close()
 
 
 def leave_and_go_on(script: Any, alone: Any, store: Store) -> None:

@@ -4,12 +4,15 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from probe.ledger import verify
 
 if TYPE_CHECKING:
     from tests.system.daemon.conftest import Command, Until
@@ -28,6 +31,14 @@ def children_of(pid: int) -> set[int]:
         if int(parent) == pid and state != "Z":
             found.add(int(folder.name))
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process has not ended yet; one that nobody has buried has."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_demo_that_is_stopped_ends_all_that_it_started(
@@ -57,6 +68,34 @@ def test_a_demo_that_is_stopped_ends_all_that_it_started(
         assert ledger
         assert command("ledger", "verify", ledger[1]).code == 0
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_demo_that_is_killed_leaves_nobody_behind(process: Process, until: "Until", tmp_path: Path) -> None:
+    """Its daemon ends as if asked to, with the ledger sound, and so does its provider, though the demo can't ask."""
+    demo, path = process("demo", TMPDIR=str(tmp_path))
+    until(lambda: "Metrics while it runs" in path.read_text(), "a daemon that runs", explain=path.read_text)
+    children = children_of(demo.pid)
+    assert len(children) == 2
+    (folder,) = tmp_path.glob("sev1probe-demo-*")
+
+    demo.kill()
+    demo.wait()
+
+    until(lambda: not any(map(is_running, children)), "the end of both", explain=path.read_text)
+    assert '"daemon.stopped"' in (folder / "daemon.log").read_text()
+    assert verify(str(folder / "ledger.sqlite3")).sound
+
+
+def test_a_process_whose_parent_has_ended_before_it_could_ask_to_be_told_does_not_begin() -> None:
+    """It ends at once and starts nothing, for the kernel will tell it nothing any more."""
+    a_stranger = "1"
+    done = subprocess.run(
+        [sys.executable, "-m", "probe.commands.leash", a_stranger, "--version"],
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @pytest.mark.soak

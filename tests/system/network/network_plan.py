@@ -6,10 +6,10 @@ from probe.core.model import Surface
 
 if TYPE_CHECKING:
     from tests.system.network.network_run import Aim, Deed, Experiment
-    from tests.system.network.network_servers import PROVIDER_HOST, Manner, Staff
+    from tests.system.network.network_servers import GONE_HOST, PROVIDER_HOST, Manner, Staff
     from tests.system.network.network_world import (
-        CONTROL_ADDRESSES,
         DEFAULT_ROUTES,
+        OTHER_RESOLVER_ADDRESS,
         PROBER,
         PROVIDER_ADDRESSES,
         PROVIDER_ADDRESSES_6,
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     )
 else:
     from network_run import Aim, Deed, Experiment
-    from network_servers import PROVIDER_HOST, Manner, Staff
+    from network_servers import GONE_HOST, PROVIDER_HOST, Manner, Staff
     from network_world import (
-        CONTROL_ADDRESSES,
         DEFAULT_ROUTES,
+        OTHER_RESOLVER_ADDRESS,
         PROBER,
         PROVIDER_ADDRESSES,
         PROVIDER_ADDRESSES_6,
@@ -80,18 +80,19 @@ def _through_router(name: str, *rules: str, **more: object) -> Experiment:
     return Experiment(name=name, inject=_rules(*rules), heal=_no_rules, **more)  # type: ignore[arg-type]
 
 
-def _with_resolver(manner: Manner) -> Experiment:
-    """Aim at the provider by name, and for comparison by address; the controls are asked by name too."""
+def _with_resolver(manner: Manner, name: str = "", resolvers: tuple[str, ...] = (), *more: Aim) -> Experiment:
+    """Aim at the provider by name, and for comparison by address; the controls are asked by address."""
     return Experiment(
-        name=f"resolver-{manner}",
+        name=name or f"resolver-{manner}",
         inject=_resolver(manner),
         heal=_resolver("honest"),
         aims=(
             Aim(name="named", host=PROVIDER_HOST),
             Aim(name="addressed"),
             Aim(name="kept", mode="kept", host=PROVIDER_HOST),
+            *more,
         ),
-        control_hosts=("control-a.test", "control-b.test") if manner == "lies" else CONTROL_ADDRESSES,
+        resolvers=resolvers,
     )
 
 
@@ -143,5 +144,6 @@ EXPERIMENTS: Final = (
     _with_resolver("silent"),
     _with_resolver("refuses"),
     _with_resolver("lies"),
+    _with_resolver("lies", "resolver-checked", (OTHER_RESOLVER_ADDRESS,), Aim(name="gone", host=GONE_HOST)),
     _with_resolver("slow"),
 )

@@ -58,7 +58,7 @@ class Experiment:
     heal: Deed
     aims: tuple[Aim, ...] = (Aim(name="kept", mode="kept"), Aim(name="fresh"))
     provider_addresses: tuple[str, ...] = PROVIDER_ADDRESSES[:1]
-    control_hosts: tuple[str, ...] = CONTROL_ADDRESSES
+    resolvers: tuple[str, ...] = ()  # beside the host's own
     spares_controls: bool = False  # whether nothing that is broken can touch the controls
 
 
@@ -269,8 +269,9 @@ def _settings(experiment: Experiment, staff: Staff, servers: Servers, folder: Pa
                 "url": f"https://{host}/",
                 "ca_file": str(servers.control_ca_file),
             }
-            for number, host in enumerate(experiment.control_hosts, 1)
+            for number, host in enumerate(CONTROL_ADDRESSES, 1)
         ],
+        "resolvers": list(experiment.resolvers),
         "ledger": {"url": str(folder / "ledger.sqlite3")},
         "listener": {"port": 0},
         "log": {"format": "json"},

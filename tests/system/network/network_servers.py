@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.system.network.network_world import (
         CONTROL_ADDRESSES,
         CONTROLS,
+        OTHER_RESOLVER_ADDRESS,
         PROVIDER,
         PROVIDER_ADDRESSES,
         PROVIDER_ADDRESSES_6,
@@ -33,6 +34,7 @@ else:
     from network_world import (
         CONTROL_ADDRESSES,
         CONTROLS,
+        OTHER_RESOLVER_ADDRESS,
         PROVIDER,
         PROVIDER_ADDRESSES,
         PROVIDER_ADDRESSES_6,
@@ -45,6 +47,7 @@ KEY: Final = "network-key-2b8e61d7c4"
 CONTROL_PORT: Final = 443
 API_PORT, SMTP_PORT = 8443, 5870
 PROVIDER_HOST: Final = "provider.test"
+GONE_HOST: Final = "gone.test"  # a name of the provider's that the other resolver does not know
 # Real sites show chains of some kilobytes, which is why a control over TLS notices that large packets vanish.
 _PADDING_NAMES: Final = tuple(f"{'padding-' * 6}{number}.test" for number in range(40))
 _WAIT_S: Final = 20.0
@@ -119,7 +122,7 @@ class Staff:
     """The servers of one experiment."""
 
     provider: SimulatedProvider
-    resolver: Resolver
+    resolver: Resolver  # the prober's own
     ca_file: Path
     call: Callable[[Callable[[], None]], None]  # runs something on the servers' thread
 
@@ -134,7 +137,7 @@ class Staff:
             self.call(lambda surface=surface: self.provider.clear(surface))  # type: ignore[misc]
 
     def tell(self, manner: Manner) -> None:
-        """Have the resolver answer so from now on."""
+        """Have the prober's own resolver answer so from now on."""
         self.resolver.manner = manner
 
 
@@ -148,7 +151,7 @@ class Servers:
         self._thread.start()
         self._ends: list[Callable[[], Coroutine[Any, Any, None]]] = []
         authority = trustme.CA()
-        certificate = authority.issue_cert(*CONTROL_ADDRESSES, "control-a.test", "control-b.test", *_PADDING_NAMES)
+        certificate = authority.issue_cert(*CONTROL_ADDRESSES, *_PADDING_NAMES)
         self._control_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._control_tls)
         self.control_ca_file = folder / "control-ca.pem"
@@ -188,7 +191,7 @@ class Servers:
             api_port=API_PORT,
             smtp_port=SMTP_PORT,
             key=KEY,
-            names=(PROVIDER_HOST, *PROVIDER_ADDRESSES, *PROVIDER_ADDRESSES_6, *_PADDING_NAMES),
+            names=(PROVIDER_HOST, GONE_HOST, *PROVIDER_ADDRESSES, *PROVIDER_ADDRESSES_6, *_PADDING_NAMES),
         )
         folder = self._folder / world.name
         folder.mkdir()
@@ -196,8 +199,11 @@ class Servers:
         await world.within(PROVIDER, provider.__aenter__)
         self._ends.append(provider.__aexit__)
         await world.within(CONTROLS, self._start_controls)
-        resolver = await world.within(ROUTER, lambda: self._start_resolver(provider_addresses))
-        return Staff(provider=provider, resolver=resolver, ca_file=provider.ca_file, call=self._call)
+        known = {PROVIDER_HOST: provider_addresses}
+        own = Resolver(addresses={**known, GONE_HOST: provider_addresses})
+        await world.within(ROUTER, lambda: self._start_resolver(own, RESOLVER_ADDRESS))
+        await world.within(ROUTER, lambda: self._start_resolver(Resolver(addresses=known), OTHER_RESOLVER_ADDRESS))
+        return Staff(provider=provider, resolver=own, ca_file=provider.ca_file, call=self._call)
 
     async def _start_controls(self) -> None:
         server = await asyncio.start_server(_answer_once, "0.0.0.0", CONTROL_PORT, ssl=self._control_tls)
@@ -208,21 +214,13 @@ class Servers:
 
         self._ends.append(end)
 
-    async def _start_resolver(self, provider_addresses: tuple[str, ...]) -> Resolver:
-        resolver = Resolver(
-            addresses={
-                PROVIDER_HOST: provider_addresses,
-                "control-a.test": CONTROL_ADDRESSES[:1],
-                "control-b.test": CONTROL_ADDRESSES[1:],
-            }
-        )
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: resolver, (RESOLVER_ADDRESS, 53))
+    async def _start_resolver(self, resolver: Resolver, address: str) -> None:
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: resolver, (address, 53))
 
         async def end() -> None:
             resolver.close()
 
         self._ends.append(end)
-        return resolver
 
 
 async def _cancel_all() -> None:

@@ -2,7 +2,7 @@
 
                                +-- provider side: 10.1.0.2 and .3, 2001:db8:1::2 and ::3
 prober 10.0.0.2 --- router ----|
-       2001:db8::2  (resolver) +-- control side: 10.2.0.2 and 10.3.0.2
+       2001:db8::2 (resolvers) +-- control side: 10.2.0.2 and 10.3.0.2
 """
 
 import ctypes
@@ -20,6 +20,7 @@ PROVIDER_ADDRESSES: Final = ("10.1.0.2", "10.1.0.3")
 PROVIDER_ADDRESSES_6: Final = ("2001:db8:1::2", "2001:db8:1::3")
 CONTROL_ADDRESSES: Final = ("10.2.0.2", "10.3.0.2")
 RESOLVER_ADDRESS: Final = "10.0.0.1"
+OTHER_RESOLVER_ADDRESS: Final = "10.1.0.1"  # beyond the prober's own link
 DEFAULT_ROUTES: Final = (
     "route replace default via 10.0.0.1 advmss 1000",
     "route replace default via 2001:db8::1 advmss 1000",

@@ -63,6 +63,8 @@ TRUTHS: dict[str, Truth] = {
         f"resolver-{manner}": {"named": INCONCLUSIVE, **all_are(AVAILABLE, "addressed", "kept")}
         for manner in ("silent", "refuses", "lies", "slow")
     },
+    # Another resolver is asked too: it knows the one name, and confirms that the other is gone.
+    "resolver-checked": {"named": INCONCLUSIVE, "gone": CORROBORATED, **all_are(AVAILABLE, "addressed", "kept")},
 }
 
 
@@ -120,6 +122,20 @@ def test_an_address_that_was_passed_over_stands_in_the_record(records: Mapping[s
         record = records[name]
         said = [row["reply"] for row in record.made(("fresh", "smtp")) if row["second"] in record.within()]
         assert any(re.search(rf"passed over: {address}: ", reply) for reply in said), said
+
+
+def test_what_resolvers_said_of_a_name_stands_in_the_record(records: Mapping[str, Record]) -> None:
+    """Our own resolver's word alone, its word against another's, and the word of both."""
+    for name, target, words in (
+        ("resolver-lies", "named", "provider.test does not exist, says our own resolver alone; name others"),
+        ("resolver-checked", "named", "our resolver says that provider.test does not exist, 10.1.0.1 has an address"),
+        ("resolver-checked", "gone", "gone.test does not exist, say our own resolver and 10.1.0.1"),
+    ):
+        record = records[name]
+        for surface in ("api", "smtp"):
+            made = [row for row in record.made((target, surface)) if row["second"] in record.within()]
+            said = {row["reply"] for row in made if row["second"] not in record.stalled()}
+            assert all(reply.startswith(words) for reply in said), said
 
 
 def test_a_silent_resolver_delays_no_attempt(records: Mapping[str, Record]) -> None:

@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
 from probe import adjtimex
+from probe.clock import DID_NOT_RUN
 from probe.core.model import Fault, Step, Surface, Verdict
 from probe.ledger.remarks import remarks_of
 from probe.ledger.tables import RemarkKind
@@ -32,13 +34,14 @@ LIBRARIES = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
 SUSPENSIONS = Path(__file__).parent / "suspensions"
 ROOT = Path(__file__).resolve().parents[4]
 SECOND_US = 1_000_000
-# Seconds of real time before the first turn, and after each.
-BEFORE_S = 1.0
-AFTER_S = 1.8
+# Seconds that are judged before the first turn, and after each.
+BEFORE_SECONDS = 1
+AFTER_SECONDS = 2
+SLEW_PART_MAX = 0.01
 TIMEOUT_S = 4
 STOPPED_S = 3.0
 PATIENCE = 10
-DID_NOT_RUN = "the prober did not run"
+WAIT_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ class Scenario:
     turns: tuple[Turn, ...] = ()
     is_suspension: bool = False
     left_s: float = 0.0
-    after_s: float = 0.0
+    after_seconds: int = 0
 
 
 SCENARIOS = [
@@ -78,7 +81,7 @@ SCENARIOS = [
             Turn(wall="+3600", step_s=3600, skipped_s=3599, reason="the wall clock was stepped forward by 3600 s"),
             Turn(wall="+0", step_s=-3600),
         ),
-        left_s=-3600 + AFTER_S * 0.01,
+        left_s=-3600,
     ),
     Scenario(
         name="frozen",
@@ -99,7 +102,7 @@ SCENARIOS = [
         is_suspension=True,
     ),
     # As fast as an NTP client may slew, and forty times a leap second that is smeared over a day.
-    Scenario(name="slewed", wall="+0 x1.0005", after_s=8.0),
+    Scenario(name="slewed", wall="+0 x1.0005", after_seconds=8),
 ]
 
 
@@ -112,6 +115,7 @@ class Host:
     ledger: Path
     daemon: "Daemon"
     lived_s: float = 0.0
+    turned_s: float = 0.0
     clock_ahead_s: float = 0.0
     trouble: list[Exception] = field(default_factory=list)
 
@@ -127,8 +131,8 @@ class Host:
         daemon.wait_for_start()
         patiently(lambda: daemon.wait_for_recent("A"))
         begun_s = time.monotonic()
-        time.sleep(BEFORE_S)
-        for turn in self.scenario.turns:
+        self._see(BEFORE_SECONDS)
+        for number, turn in enumerate(self.scenario.turns, start=1):
             # Neither at a second's edge nor in the tenth in which seconds are closed, whatever a second is named.
             time.sleep(1.4 - time.time() % 1)
             if turn.stopped_s:
@@ -137,11 +141,19 @@ class Host:
             set_wall_clock(self.wall_file, turn.wall)
             if turn.stopped_s:
                 daemon.process.send_signal(signal.SIGCONT)
-            time.sleep(AFTER_S)
-        time.sleep(self.scenario.after_s)
+            self.turned_s = time.monotonic()
+            daemon.wait_for_log("clock.moved", number)
+            self._see(AFTER_SECONDS)
+        self._see(self.scenario.after_seconds)
         self.clock_ahead_s = patiently(lambda: daemon.metric("clock_ahead_seconds"))
-        self.lived_s = time.monotonic() - begun_s
-        assert daemon.end()[0] == 0
+        ended_s = time.monotonic()
+        self.lived_s, self.turned_s = ended_s - begun_s, ended_s - self.turned_s
+        assert daemon.end(timeout_s=WAIT_S)[0] == 0
+
+    def _see(self, seconds: int) -> None:
+        """Wait until that many more seconds are judged and told, however long a busy machine takes for them."""
+        last = patiently(lambda: self.daemon.status()["last_second"]) + seconds
+        patiently(lambda: self.daemon.wait(lambda: self.daemon.status()["last_second"] >= last, f"second {last}"))
 
 
 def patiently(ask: Callable[[], T]) -> T:
@@ -185,6 +197,9 @@ def begin(
             FAKETIME_TIMESTAMP_FILE=str(wall_file),
             FAKETIME_DONT_FAKE_MONOTONIC="1",
             FAKETIME_NO_CACHE="1",
+            # Else every thread that waits for the interpreter's lock spins, and holds libfaketime's own lock meanwhile:
+            # the thread that has the interpreter can't read the clock, and the daemon stands still for seconds.
+            FAKETIME_FORCE_MONOTONIC_FIX="0",
             NO_FAKE_STAT="1",
             PYTHONPATH=os.pathsep.join([str(ROOT)] + [str(SUSPENSIONS)] * scenario.is_suspension),
         )
@@ -214,33 +229,41 @@ def test_no_second_comes_twice_and_none_goes_back_whatever_the_wall_clock_does(
 
 def assert_seconds_are_right(host: Host, found: list[Step]) -> None:
     """Each second has one verdict (`recorded` has seen to that), and only what was skipped is unobserved."""
-    gaps = [step for step in found[:-1] if step.reason]
+    gaps = runs_of_one_reason(found[:-1])
     # On a machine that is busy with other things the prober may come late at any time, and then says so.
-    skipped = [step for step in gaps if step.reason != DID_NOT_RUN]
+    skipped = [(reason, seconds) for reason, seconds in gaps if reason != DID_NOT_RUN]
     expected = [turn for turn in host.scenario.turns if turn.reason]
-    reasons = [step.reason for step in skipped]
-    if expected and expected[0].skipped_s == 1 and len(skipped) == len(expected) - 1:
-        # Found a few microseconds short of a second ahead, the clock is followed to the end of the same second.
-        del expected[0]
+    reasons = [reason for reason, _ in skipped]
     assert len(skipped) == len(expected), (host.scenario.name, reasons)
-    for step, turn in zip(skipped, expected, strict=True):
-        assert step.reason in (turn.reason, f"{turn.reason} and {DID_NOT_RUN}")
-        assert abs(step.seconds - turn.skipped_s) <= (1 if step.reason == turn.reason else 5), step
+    for (reason, seconds), turn in zip(skipped, expected, strict=True):
+        assert reason in (turn.reason, f"{turn.reason} and {DID_NOT_RUN}")
+        assert abs(seconds - turn.skipped_s) <= (1 if reason == turn.reason else 5), (host.scenario.name, gaps)
     for step in found[:-1]:
+        assert bool(step.reason) is not bool(step.outcomes), step
         if step.reason:
             assert step.verdict is Verdict.UNOBSERVED
         elif step.verdict is not Verdict.AVAILABLE:
             # So may be the second in which a process is stopped, or put aside for long by a machine that is busy.
-            assert step.verdict in (Verdict.UNOBSERVED, Verdict.INCONCLUSIVE), step
+            assert step.verdict is Verdict.INCONCLUSIVE, step
             assert {outcome.fault for outcome in step.outcomes} <= {Fault.NONE, Fault.SELF}, step
+
+
+def runs_of_one_reason(found: list[Step]) -> list[tuple[str, int]]:
+    """List why nobody looked and for how many seconds: a jump over seconds may cut the next one short as well."""
+    runs = groupby(found, key=lambda step: step.reason)
+    return [(reason, sum(step.seconds for step in steps)) for reason, steps in runs if reason]
 
 
 def assert_attempts_are_right(host: Host, found: list[Step]) -> None:
     """Attempts go on once a second of real time, in order, each in the second that it names, with sane durations."""
     stopped_s = sum(turn.stopped_s for turn in host.scenario.turns)
-    late_s = sum(step.seconds for step in found if step.reason == DID_NOT_RUN)
+    jumped_s = sum(turn.skipped_s for turn in host.scenario.turns) - stopped_s
+    assert sum(step.seconds for step in found) - jumped_s >= host.lived_s - 2, host.scenario.name
     for surface in Surface:
         outcomes = [outcome for step in found for outcome in step.outcomes if outcome.surface is surface]
+        unmade = [step for step in found if surface not in {outcome.surface for outcome in step.outcomes}]
+        late_s = sum(step.seconds for step in unmade) - jumped_s - stopped_s
+        assert late_s < host.lived_s / 2, (host.scenario.name, surface, unmade)
         # Slewing by a hundredth of each second changes no count here.
         assert len(outcomes) >= host.lived_s - stopped_s - late_s - 2, (host.scenario.name, surface, host.lived_s)
         assert [outcome.started_us for outcome in outcomes] == sorted(outcome.started_us for outcome in outcomes)
@@ -262,7 +285,10 @@ def assert_clock_is_on_record(host: Host) -> None:
         assert line["followed"].startswith("at once" if turn.reason else "slowly"), line
         part = "host_suspended_s" if scenario.is_suspension else "wall_clock_stepped_s"
         assert abs(line[part] - turn.step_s) < 0.1, line
-        assert abs(state.ahead_us / SECOND_US - turn.step_s - behind_s) < 0.1, (turn, state)
+        slewed_s = SLEW_PART_MAX * host.lived_s
+        assert abs(state.ahead_us / SECOND_US - turn.step_s - behind_s) < 0.1 + slewed_s, (turn, state)
         behind_s = 0.0 if turn.reason else turn.step_s
     # What runs half a millisecond fast in each second is followed; a step back is followed by 10 ms in each second.
-    assert abs(host.clock_ahead_s - scenario.left_s) < (0.03 if scenario.turns else 0.002), scenario.name
+    apart_s = host.clock_ahead_s - scenario.left_s
+    slewed_s = SLEW_PART_MAX * (host.turned_s + 1) if scenario.left_s else 0.0
+    assert -0.03 < apart_s < 0.03 + slewed_s if scenario.turns else abs(apart_s) < 0.002, scenario.name

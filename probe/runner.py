@@ -19,30 +19,25 @@ loop stood still, the host slept, the wall clock was stepped, or the ledger's qu
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from probe.clock import SECOND_US, Clock
-from probe.core import controls as core_controls
+from probe.control_room import ControlRoom
 from probe.core import engine
+from probe.core.controls import Records
 from probe.core.model import (
-    REPLY_CHARACTERS_MAX,
     Cause,
-    Connection,
-    ControlOutcome,
-    Fault,
-    Outcome,
-    Phase,
     Surface,
     Ticket,
 )
-from probe.core.schedule import Slot, phase_us
+from probe.core.schedule import Slot
 from probe.flight import Flight
 from probe.lanes import ControlSecond, Gap, Lane, OpenSecond
-from probe.plan import Charge, Closed, Control, Plan, Sink
+from probe.not_made import in_its_second, not_made
+from probe.plan import Charge, Closed, Plan, Sink
 from probe.timekeeper import Timekeeper
 
 log = structlog.get_logger("runner")
@@ -71,7 +66,7 @@ class Runner:
         clock: Clock,
         sink: Sink,
         states: Mapping[str, engine.TargetState],
-        control_records: core_controls.Records | None = None,
+        control_records: Records | None = None,
         on_second: Callable[[int], None] = lambda _second: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
@@ -87,16 +82,13 @@ class Runner:
         self._leaving: dict[str, Lane] = {}
         self._flights: dict[tuple[str, Surface], Flight] = {}
         self._seconds: dict[str, OpenSecond] = {}
-        self._controls: deque[ControlSecond] = deque()
-        self._control_phases_us = control_phases_us(plan)
-        self._control_tasks: set[asyncio.Task[None]] = set()
+        self._controls = ControlRoom(clock=clock, plan=plan, records=control_records or {})
         self._closed: list[Closed] = []
         self._stopping = asyncio.Event()
         self._last_checkpoint_second = 0
         self._looked_for_overdue_us = clock.monotonic_us()
         self._overdue_from_us = self._looked_for_overdue_us  # nothing that is open is overdue before
         self._gap_reason = engine.DAEMON_DOWN
-        self.control_records: core_controls.Records = control_records or {}
         self.expected_second = 0
         self.waiting: dict[str, int] = {}  # targets whose record is ahead of the clock, and by how many seconds
 
@@ -117,6 +109,11 @@ class Runner:
         """Give what this run knows of a target, also of one that is not watched any more."""
         lane = self._lanes.get(target) or self._leaving.get(target)
         return lane.state if lane is not None else self._known_states.get(target)
+
+    @property
+    def control_records(self) -> Records:
+        """Give what is remembered of each control."""
+        return self._controls.records
 
     @property
     def clock_ahead_us(self) -> int:
@@ -151,7 +148,7 @@ class Runner:
 
     async def finish(self, grace_s: float, cut_off_s: float = 1.0) -> None:
         """Let attempts end for `grace_s`, cut off the rest within `cut_off_s`, and close every second begun."""
-        tasks = self._control_tasks.union(*(lane.attempt_tasks() for lane in self._all_lanes()))
+        tasks = self._controls.tasks.union(*(lane.attempt_tasks() for lane in self._all_lanes()))
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         remaining = {task for task in tasks if not task.done()}
@@ -159,8 +156,7 @@ class Runner:
             task.cancel()
         if remaining:
             await asyncio.wait(remaining, timeout=cut_off_s)
-        for controls in self._controls:
-            controls.pending = 0
+        self._controls.give_up_waiting()
         for lane in self._all_lanes():
             lane.give_up_waiting()
         await self._close_once(last=True)
@@ -185,7 +181,7 @@ class Runner:
         if self._sink.full:
             self._mark_gap(second, "the ledger's queue was full")
             return
-        self._open_seconds(second, self._start_controls(second), why_missed)
+        self._open_seconds(second, self._controls.start(second), why_missed)
         for slot in self._plan.slots:
             if not await self._start_slot(second, slot):
                 break
@@ -255,26 +251,6 @@ class Runner:
     def _is_over(self, second: int) -> bool:
         return self._clock.now_us() >= (second + 1) * SECOND_US
 
-    def _start_controls(self, second: int) -> ControlSecond:
-        controls = ControlSecond(pending=len(self._plan.controls))
-        self._controls.append(controls)
-        for name, control in self._plan.controls.items():
-            task = asyncio.create_task(self._control(second, name, control, controls))
-            for tasks in (self._control_tasks, controls.tasks):
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-        return controls
-
-    async def _control(self, second: int, name: str, control: Control, into: ControlSecond) -> None:
-        try:
-            await self._clock.sleep_until(second * SECOND_US + self._control_phases_us[name])
-            if not self._is_over(second):  # One that is made later says nothing about this second.
-                into.outcomes.append(await control.attempt(second))
-        except Exception:
-            log.exception("control.failed_inside", control=name, second=second)
-        finally:
-            into.pending -= 1
-
     # Plans and gaps.
 
     def _take_up(self, plan: Plan, first_second: int) -> None:
@@ -295,9 +271,8 @@ class Runner:
             self.waiting.pop(target, None)
         self._plan.close(keep=plan)
         self._plan, self._next_plan = plan, None
-        self._control_phases_us = control_phases_us(plan)
         self._gap_reason = engine.NOT_CONFIGURED
-        self.control_records = {name: kept for name, kept in self.control_records.items() if name in plan.controls}
+        self._controls.take_up(plan)
         self._take_up(plan, second)
 
     def _mark_gap(self, through_second: int, reason: str) -> None:
@@ -342,7 +317,7 @@ class Runner:
     async def _close_once(self, *, last: bool = False) -> None:
         """Close what can close and hand it over. The `last` time a lane that fails does not keep the others from it."""
         self._cut_off_overdue()
-        settled = self._settle_controls()
+        settled = self._controls.settle()
         # What is closed is kept on the instance, for a stop may cut this short between two lanes.
         for number, lane in enumerate(self._all_lanes(), start=1):
             try:
@@ -378,16 +353,6 @@ class Runner:
         if overdue:
             log.error("attempt.overdue", attempts=len(overdue))
 
-    def _settle_controls(self) -> list[ControlOutcome]:
-        """Decide, second by second in order, whose word counts; give what was decided now."""
-        decided = list[ControlOutcome]()
-        while self._controls and not self._controls[0].pending:
-            second = self._controls.popleft()
-            self.control_records, second.outcomes = core_controls.hear(self.control_records, second.outcomes)
-            second.settled = True
-            decided += second.outcomes
-        return decided
-
     def _checkpoint_due(self, closed: Sequence[Closed]) -> bool:
         last_second = closed[-1].step.second if closed else 0
         if last_second - self._last_checkpoint_second < CHECKPOINT_SECONDS:
@@ -397,43 +362,3 @@ class Runner:
 
     def _all_lanes(self) -> list[Lane]:
         return [*self._lanes.values(), *self._leaving.values()]
-
-
-def control_phases_us(plan: Plan) -> dict[str, int]:
-    """Place each control in the second."""
-    return {name: phase_us(plan.vantage, f"control/{name}", Surface.API) for name in plan.controls}
-
-
-def in_its_second(outcome: Outcome) -> Outcome:
-    """Let an attempt that began after the end of its second say nothing of it, whatever it saw.
-
-    It was looked at just before, so the process was put aside between that look and the attempt's first act.
-    """
-    late_us = outcome.started_us - (outcome.second + 1) * SECOND_US
-    if late_us < 0:
-        return outcome
-    words = f"began {late_us // 1000} ms after the end of its second; else: {outcome.fault} {outcome.cause}"
-    return replace(
-        outcome,
-        fault=Fault.SELF,
-        cause=Cause.STALLED,
-        reply=f"{words} {outcome.reply}".rstrip()[:REPLY_CHARACTERS_MAX],
-        maybe_accepted=outcome.maybe_accepted or outcome.fault is Fault.NONE,
-    )
-
-
-def not_made(ticket: Ticket, started_us: int, cause: Cause, duration_us: int = 0) -> Outcome:
-    """Write down an attempt that the prober itself did not make, or cut off."""
-    return Outcome(
-        target=ticket.target,
-        surface=ticket.surface,
-        second=ticket.second,
-        ordinal=ticket.ordinal,
-        started_us=started_us,
-        duration_us=duration_us,
-        fault=Fault.SELF,
-        cause=cause,
-        phase=Phase.START,
-        message_id=ticket.message_id,
-        connection=Connection.NONE,
-    )

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from probe.clock import SECOND_US, SystemClock, wall_us
+from probe.control_room import ControlRoom
 from probe.core import engine
 from probe.core.model import (
     Cause,
@@ -23,9 +24,9 @@ from probe.core.model import (
     Ticket,
 )
 from probe.core.schedule import Slot
-from probe.lanes import ControlSecond
+from probe.not_made import in_its_second, not_made
 from probe.plan import Charge, Closed, Plan
-from probe.runner import Runner, in_its_second, not_made
+from probe.runner import Runner
 
 TERMS = Terms(profile="sparkpost-enterprise", persistence=Persistence(), objective_ppm=999_900, surfaces=(Surface.API,))
 SLOT = Slot(target="main", surface=Surface.API, ordinal=0, offset_us=100_000)
@@ -276,12 +277,12 @@ class TellingControl:
 async def test_a_control_that_comes_too_late_for_its_second_is_not_made() -> None:
     """What works five seconds later does not corroborate what failed before."""
     clock, control = LateClock(), TellingControl()
-    runner = Runner(plan=plan_of(Stub()), clock=clock, sink=Taker(), states={})
-    second = clock.now_us() // SECOND_US
-    seconds = ControlSecond(pending=1)
+    plan = replace(plan_of(Stub()), controls={"one": control})
+    room = ControlRoom(clock=clock, plan=plan, records={})
     clock.skipped_us = 2 * SECOND_US
+    seconds = room.start(clock.now_us() // SECOND_US - 2)
 
-    await runner._control(second, "one", control, seconds)
+    await asyncio.wait(room.tasks)
 
     assert control.asked == []
     assert seconds.outcomes == []

@@ -14,6 +14,7 @@ from probe.ledger.export import (
     write_jsonl,
 )
 from probe.ledger.export_remarks import FORMAT_VERSION
+from probe.ledger.lives import lives_in
 from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit
@@ -53,6 +54,7 @@ __all__ = [
     "evidence_text",
     "export_rows",
     "known_targets",
+    "lives_in",
     "propose",
     "remarks_of",
     "verify",

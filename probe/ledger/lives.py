@@ -40,7 +40,10 @@ def lives_in(address: str, target: str | None = None) -> Mapping[str, Lives]:
 
 def read_lives(connection: Connection, target: str | None = None) -> Mapping[str, Lives]:
     """Read the same in the caller's transaction."""
-    placed: list[tuple[tuple[int, int], IssueEvent | Happening]] = [*_turns(connection, target), *_happenings(connection, target)]
+    placed: list[tuple[tuple[int, int], IssueEvent | Happening]] = [
+        *_turns(connection, target),
+        *_happenings(connection, target),
+    ]
     # Turns come with the seconds and happenings in batches of their own, so the batch alone is the order between them.
     placed.sort(key=lambda found: (found[1].target, found[0]))
     return {

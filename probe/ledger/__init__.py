@@ -5,6 +5,7 @@ also while a daemon writes. docs/ledger.md describes the tables, the export and 
 """
 
 from probe.ledger.errors import LedgerError, LedgerRefused, LedgerTooNew, LedgerUnwritable
+from probe.ledger.evidence import evidence_of, statements_of
 from probe.ledger.export import (
     ATTEMPT_FIELDS,
     CSV_FIELDS,
@@ -51,12 +52,14 @@ __all__ = [
     "Report",
     "Tally",
     "account_of",
+    "evidence_of",
     "evidence_text",
     "export_rows",
     "known_targets",
     "lives_in",
     "propose",
     "remarks_of",
+    "statements_of",
     "verify",
     "what_if",
     "write_csv",

@@ -93,7 +93,7 @@ def call_sheet(
     as_json: AsJson = False,
 ) -> None:
     """Say whom to call and what to say, on one page made from the record."""
-    from probe.commands.issues import call_sheet as command
+    from probe.commands.call_sheet import call_sheet as command
 
     command(issue, config, ledger, form=form, to=to, as_json=as_json)
 

@@ -37,11 +37,6 @@ def shown(moment_us: int) -> str:
     return f"{datetime.fromtimestamp(moment_us // SECOND_US, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-def iso(moment_us: int) -> str | None:
-    """Write a moment for programs, in UTC; None if there is none."""
-    return f"{datetime.fromtimestamp(moment_us // SECOND_US, UTC):%Y-%m-%dT%H:%M:%SZ}" if moment_us else None
-
-
 def _parse(text: str, option: str, from_us: int, direction: int) -> int:
     if re.fullmatch("[0-9]{9,12}", text) and int(text) <= LAST_SECOND:
         return int(text) * SECOND_US

@@ -168,7 +168,7 @@ def _description(facts: Facts) -> Iterator[str]:
     whole = evidence.last_second - evidence.first_second + 1
     yield (
         f"In {evidence.unavailable:,} of the {whole:,} seconds up to {moment(evidence.last_second * SECOND_US, zone)} "
-        "every attempt on a surface failed by the service's own fault."
+        "every attempt on a surface failed for a cause that lies with the service."
     )
     for surface in evidence.surfaces:
         yield _of_surface(surface, zone)

@@ -21,8 +21,8 @@ from pydantic import (
 
 from probe.core.calendar import DatedException, ServiceZone
 from probe.core.model import Persistence, Surface, Terms
-from probe.settings.hours import EXCEPTIONS_MAX, BusinessHoursException
 from probe.core.obligations import Pledges
+from probe.settings.hours import EXCEPTIONS_MAX, BusinessHoursException
 from probe.settings.kinds import (
     NAME_PATTERN,
     VANTAGE_PATTERN,

@@ -140,15 +140,16 @@ def _do(facts: Facts) -> Iterator[str]:
     if facts.pledges.has_line:
         yield f"Call the Severity 1 line, {contacts.severity_1_line or MISSING}, open day and night. Do it by {by}."
         yield "Say what stands below. Ask for their reference and for the name of who took the call."
-        yield f"Record the call: sev1probe issue called {issue} --to NAME --reference NUMBER"
-        yield "They must call back within 15 minutes of the call. Record that too: sev1probe issue called-back " + issue
+        yield f"Record the call: sev1probe issue called {issue} -c FILE --to NAME --reference NUMBER"
+        yield f"They must call back within 15 minutes. Record that too: sev1probe issue called-back {issue} -c FILE"
     else:
         yield f"Submit a Support Case (dashboard or designated address) with what stands below. Do it by {by}."
-        yield f"Record it: sev1probe issue submitted {issue} --reference NUMBER"
+        yield f"Record it: sev1probe issue submitted {issue} -c FILE --reference NUMBER"
         yield f"In their Business Hours call the Technical Account Manager: {whom_to_call(contacts, facts.pledges)}."
-        yield f"Record that: sev1probe issue escalated {issue} --to NAME"
+        yield f"Record that: sev1probe issue escalated {issue} -c FILE --to NAME"
     minutes = facts.pledges.update_every_us // MINUTE_US
-    yield f"Record each update, due every {minutes} minutes: sev1probe issue update {issue} --words TEXT"
+    yield f"Record each update, due every {minutes} minutes: sev1probe issue update {issue} -c FILE --words TEXT"
+    yield f"It is resolved once both sides agree: sev1probe issue agree customer {issue} -c FILE, and agree provider"
 
 
 def _description(facts: Facts) -> Iterator[str]:

@@ -67,7 +67,7 @@ def test_the_text_can_steer_no_terminal() -> None:
     text = as_text(SHEET)
     assert all(character.isprintable() or character == "\n" for character in text)
     assert "CALL: +1 555 0100" in text
-    assert "Company:       Acme & Sons" in text
+    assert "Company:        Acme & Sons" in text
     assert max(map(len, text.splitlines())) <= 96
     assert "\n   word" in text
     text.encode("utf-8")

@@ -73,15 +73,19 @@ class IssueBook:
         now_us = self._clock.now_us()
         # Most targets have no issue, and are not touched: all this happens between attempts.
         touched = {target for target, lives in self._lives.items() if not all(map(_is_over, lives.values()))}
-        for target in (touched | self._shown) & self._pledges.keys():
+        missed: set[tuple[str, Duty, int]] = set()
+        for target in sorted((touched | self._shown) & self._pledges.keys()):
             current = [life for life in distinct(self._lives.get(target, NO_LIVES)) if not _is_over(life)]
             owed = [(life, obligations(life, self._pledges[target], now_us)) for life in current]
             self._view.show_issues(target, [summary_of(*one) for one in owed])
             self._metrics.show_obligations(target, Counter((one.name, one.state) for _, every in owed for one in every))
             for life, every in owed:
                 for one in every:
-                    self._say_missed(life, one)
-        self._shown = touched
+                    if one.state is ObligationState.MISSED:
+                        missed.add(key := (life.issue, one.name, one.due_us))
+                        if key not in self._missed:
+                            _say_missed(life, one)
+        self._shown, self._missed = touched, missed
 
     async def _read(self) -> None:
         """Read the lives of the targets that changed; what can't be read now is tried again."""
@@ -101,19 +105,16 @@ class IssueBook:
             if before is not None:
                 _say_changes(before, self._lives[target])
 
-    def _say_missed(self, life: Life, one: Obligation) -> None:
-        key = (life.issue, one.name, one.due_us)
-        if one.state is not ObligationState.MISSED or key in self._missed:
-            return
-        self._missed.add(key)
-        log.error(
-            "obligation.missed",
-            target=life.target,
-            issue=life.issue,
-            obligation=one.name,
-            owed_by=one.owed_by,
-            due=utc(one.due_us // SECOND_US),
-        )
+
+def _say_missed(life: Life, one: Obligation) -> None:
+    log.error(
+        "obligation.missed",
+        target=life.target,
+        issue=life.issue,
+        obligation=one.name,
+        owed_by=one.owed_by,
+        due=utc(one.due_us // SECOND_US),
+    )
 
 
 def _is_over(life: Life) -> bool:

@@ -121,7 +121,8 @@ def owed_words(one: Obligation, zone: tzinfo) -> str:
         "update": "give an update",
     }[one.name]
     came = f", came {moment(one.met_us, zone)}" if one.met_us and one.state is ObligationState.MISSED else ""
-    return f"{one.state}: the {one.owed_by} was to {what} by {moment(one.due_us, zone)}{came}"
+    was = "is" if one.state is ObligationState.PENDING else "was"
+    return f"{one.state}: the {one.owed_by} {was} to {what} by {moment(one.due_us, zone)}{came}"
 
 
 def moment(moment_us: int, zone: tzinfo) -> str:

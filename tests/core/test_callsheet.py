@@ -139,7 +139,7 @@ def test_the_description_is_made_of_the_record() -> None:
         ("421 4.3.2 closing", f"{FIRST + 3}.smtp"),
         ("no reply", f"{FIRST + 4}.smtp"),
     ]
-    assert found.owed == ("pending: the customer was to call the Severity 1 line by 2023-11-14 22:19:20 UTC",)
+    assert found.owed == ("pending: the customer is to call the Severity 1 line by 2023-11-14 22:19:20 UTC",)
 
 
 def test_what_was_ruled_out_is_counted_in_the_unavailable_seconds() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from probe.commands.issue import issue_app
 from probe.version import VERSION
 
 EPILOG = (
@@ -34,6 +35,7 @@ ledger_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Check the record, or take evidence out of it."
 )
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(issue_app, name="issue")
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The settings, one YAML file.", metavar="FILE")]
 LedgerAddress = Annotated[

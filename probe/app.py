@@ -13,15 +13,18 @@ from prometheus_client import CollectorRegistry
 
 from probe import clock
 from probe.clock import SECOND_US, SystemClock
+from probe.core.callsheet import whom_to_call
 from probe.core.engine import RULES_VERSION, TargetState
+from probe.core.happenings import Happening
 from probe.core.model import Terms
 from probe.herald import Herald
+from probe.issuebook import IssueBook
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
 from probe.ledger.tables import RemarkKind
 from probe.metrics import Metrics
 from probe.pages import DOCUMENTS, PageCharge, Pollers
 from probe.runner import Runner
-from probe.settings import Loaded, Settings, SettingsError, load
+from probe.settings import Loaded, Settings, SettingsError, contacts_of, load, pledges_of
 from probe.systemd import ServiceManager
 from probe.teller import Teller
 from probe.times import utc
@@ -61,7 +64,8 @@ class Daemon:
         self._workshop = Workshop(self._clock)
         self._metrics = Metrics(CollectorRegistry(), version=VERSION, rules_version=RULES_VERSION)
         self._view = View(version=VERSION, vantage=settings.vantage, started_second=self._clock.now_us() // SECOND_US)
-        self._teller = Teller(metrics=self._metrics, view=self._view)
+        self._issues = IssueBook(address=settings.ledger.url, clock=self._clock, metrics=self._metrics, view=self._view)
+        self._teller = Teller(metrics=self._metrics, view=self._view, turned=self._issues.turned)
         self._ledger = Ledger(settings.ledger.url, settings.vantage)
         self._queue = LedgerQueue(
             self._ledger,
@@ -146,6 +150,7 @@ class Daemon:
             asyncio.create_task(self._take_inbox_forever()),
             asyncio.create_task(self._vigil.watch_forever()),
             asyncio.create_task(self._herald.tell_forever()),
+            asyncio.create_task(self._issues.follow_forever()),
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
@@ -218,7 +223,9 @@ class Daemon:
 
     def _show(self, settings: Settings, terms: Mapping[str, Terms], states: Mapping[str, TargetState]) -> None:
         """Show and tell by these settings from now on; `states` are those of targets that come into view."""
-        self._teller.configure(terms)
+        calls = {name: whom_to_call(contacts_of(settings, name), pledges_of(settings, name)) for name in terms}
+        self._teller.configure(terms, calls)
+        self._issues.configure({name: pledges_of(settings, name) for name in terms})
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
         self._metrics.configure(settings.targets, settings.controls, _sources(settings))
         self._herald.configure(settings.on_condition)
@@ -282,7 +289,10 @@ class Daemon:
                 continue
             try:
                 for remark in await self._ledger.take_inbox():
-                    log.info("ledger.amended", remark=str(remark))
+                    if isinstance(remark, Happening):
+                        self._issues.told(remark)
+                    else:
+                        log.info("ledger.amended", remark=str(remark))
             except LedgerError as error:
                 log.warning("ledger.inbox_not_taken", reason=str(error))
 

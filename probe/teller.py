@@ -6,11 +6,10 @@ recorded" (an outage of our disk must not keep the Severity 1 line from being ca
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from probe.core.engine import TargetState
 from probe.core.model import ControlOutcome, IssueEvent, IssueTurn, Remark, Terms
 from probe.core.schedule import Slot
 from probe.ledger import Batch, Commit, LedgerQueue
@@ -23,14 +22,23 @@ log = structlog.get_logger("teller")
 
 # Seconds told between two turns of the event loop, so that telling holds up no attempt by over a millisecond or so.
 TOLD_PER_TURN = 16
+# What a Critical Issue asks of people, by the profile of the contract.
+DO_CALL = "call the Severity 1 line"
+DO: Mapping[str, str] = {
+    "sparkpost-enterprise": DO_CALL,
+    "bird-premium-email": "submit a Support Case; in Business Hours call the Technical Account Manager",
+}
 
 
 class Teller:
     """Hands closed seconds to the ledger, and tells them to the metrics, the view and the log once they are kept."""
 
-    def __init__(self, *, metrics: Metrics, view: View) -> None:
+    def __init__(self, *, metrics: Metrics, view: View, turned: Callable[[str], None] = lambda _: None) -> None:
+        """`turned` hears of a target once a turn of its Critical Issue is kept."""
         self._metrics = metrics
         self._view = view
+        self._turned = turned
+        self._calls: Mapping[str, str] = {}
         self._queue: LedgerQueue | None = None
         self._records_max = 0
         self._terms: Mapping[str, Terms] = {}
@@ -45,9 +53,10 @@ class Teller:
         self._queue = queue
         self._records_max = records_max
 
-    def configure(self, terms: Mapping[str, Terms]) -> None:
-        """Name the targets that are watched now, and their terms."""
+    def configure(self, terms: Mapping[str, Terms], calls: Mapping[str, str] | None = None) -> None:
+        """Name the targets that are watched now, their terms, and whom to call when an issue of each opens."""
         self._terms = terms
+        self._calls = calls or {}
 
     @property
     def full(self) -> bool:
@@ -115,6 +124,8 @@ class Teller:
             entry, told = self._offered.popleft()
             if not told:
                 self._tell_soon(entry, recorded=True)
+            if entry.step.events:
+                self._turned(entry.step.target)
         for _ in batch.controls:
             outcome = self._controls.popleft()
             self._metrics.observe_controls((outcome,))
@@ -168,7 +179,7 @@ class Teller:
         self._metrics.observe_step(entry.step, entry.state)
         self._view.observe(entry.step, entry.state)
         for event in entry.step.events:
-            _say_turn(event, entry.state, recorded)
+            _say_turn(event, entry, recorded, self._calls.get(event.target, ""))
         if entry.step.reason:
             log.warning(
                 "seconds.unobserved",
@@ -200,7 +211,7 @@ def _batch(
     )
 
 
-def _say_turn(event: IssueEvent, state: TargetState, recorded: bool) -> None:
+def _say_turn(event: IssueEvent, entry: Closed, recorded: bool, call: str) -> None:
     """Write the one line that a turn of a Critical Issue gets."""
     record = "kept in the ledger" if recorded else "NOT YET RECORDED: the ledger can't be written"
     facts = {
@@ -211,7 +222,14 @@ def _say_turn(event: IssueEvent, state: TargetState, recorded: bool) -> None:
         "record": record,
     }
     if event.turn is IssueTurn.OPENED:
-        runs = {str(surface): tally.run_seconds for surface, tally in state.tallies}
-        log.critical("critical_issue.opened", **facts, unavailable_run_seconds=runs, do="call the Severity 1 line")
+        runs = {str(surface): tally.run_seconds for surface, tally in entry.state.tallies}
+        log.critical(
+            "critical_issue.opened",
+            **facts,
+            unavailable_run_seconds=runs,
+            do=DO.get(entry.terms.profile, DO_CALL),
+            call=call,
+            say=f"sev1probe issue call-sheet {event.issue} --config FILE",
+        )
     else:
         log.warning("critical_issue.restored", **facts, do="agree with the provider on the resolution")

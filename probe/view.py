@@ -1,7 +1,7 @@
 """What the daemon shows of itself: the body of `/api/v1/status`, built from told seconds only."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,7 @@ class TargetView:
     verdict: Verdict = Verdict.UNOBSERVED
     state: TargetState | None = None
     turns: deque[IssueEvent] = field(default_factory=lambda: deque(maxlen=ISSUES_SHOWN_MAX))
+    issues: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(slots=True)
@@ -98,7 +99,12 @@ class View:
             old = known.get(name) or TargetView(terms=agreed, surfaces={})
             surfaces = {surface: old.surfaces.get(surface, SurfaceView()) for surface in agreed.surfaces}
             self._targets[name] = TargetView(
-                terms=agreed, surfaces=surfaces, verdict=old.verdict, state=old.state, turns=old.turns
+                terms=agreed,
+                surfaces=surfaces,
+                verdict=old.verdict,
+                state=old.state,
+                turns=old.turns,
+                issues=old.issues,
             )
         self._controls = {name: self._controls.get(name) or ControlView() for name in controls}
 
@@ -138,6 +144,11 @@ class View:
         """Take in a control's outcome that is in the ledger."""
         if outcome.control in self._controls:
             self._controls[outcome.control].last = outcome
+
+    def show_issues(self, target: str, issues: Sequence[Mapping[str, Any]]) -> None:
+        """Show where the issues of a target that are not over stand."""
+        if target in self._targets:
+            self._targets[target].issues = issues[-ISSUES_SHOWN_MAX:]
 
     def show_control(self, name: str, success_ppm: int, trusted: bool) -> None:
         """Show a control's long-term record, and whether it lets the control speak for our network."""
@@ -189,6 +200,7 @@ def _target(name: str, target: TargetView) -> dict[str, Any]:
         },
         "critical_issue": None if issue is None else _turn(issue),
         "turns": [_turn(event) for event in target.turns],
+        "issues": list(target.issues),
         "totals": _tally(state.whole) if state is not None else None,
         "surfaces": {
             surface: _surface(view, state.tally(surface) if state is not None else Tally())

@@ -2,12 +2,8 @@
 
 from pathlib import Path
 
-import uvloop
-
-from probe.clock import SystemClock
 from probe.commands.terminal import Exit, err, fail, out, write
 from probe.settings import Loaded, Settings, SettingsError, effective, load
-from probe.workshop import Workshop
 
 
 def loaded(path: Path) -> Loaded:
@@ -18,15 +14,20 @@ def loaded(path: Path) -> Loaded:
         fail(str(error), Exit.INPUT)
 
 
-async def _build(settings: Settings) -> None:
-    Workshop(SystemClock()).plan(settings)
-
-
 def check_config(path: Path, *, show: bool) -> None:
     """Say whether a settings file is right."""
+    # Most commands only read settings, and what attempts are made with takes a second to load on a busy host.
+    import uvloop
+
+    from probe.clock import SystemClock
+    from probe.workshop import Workshop
+
+    async def build(settings: Settings) -> None:
+        Workshop(SystemClock()).plan(settings)
+
     result = loaded(path)
     try:  # What only shows when it is built: trust stores, headers that can't be folded.
-        uvloop.run(_build(result.settings))
+        uvloop.run(build(result.settings))
     except SettingsError as error:
         fail(str(error), Exit.INPUT)
     for warning in result.warnings:

@@ -131,7 +131,18 @@ def _target(target: Mapping[str, Any]) -> list[Any]:
         for surface, seen in target["surfaces"].items()
         if seen.get("suspected_seconds")
     ]
-    return [title, table, *failures, *suspected]
+    issues = [line for known in target.get("issues", ()) for line in _issue(known)]
+    return [title, *issues, table, *failures, *suspected]
+
+
+def _issue(known: Mapping[str, Any]) -> list[Text]:
+    """Say where an issue stands, and what is owed in it."""
+    lines = [Text(f"  {known['issue']}: {known['stage']}", style="bold")]
+    for one in known["obligations"]:
+        style = {"pending": "yellow", "missed": "bold red"}.get(one["state"], "dim")
+        came = f", came {one['met']}" if one["met"] and one["state"] == "missed" else ""
+        lines.append(Text(f"    {one['owed_by']}: {one['obligation']} {one['state']}, due {one['due']}{came}", style))
+    return lines
 
 
 def strip(recent: str, seconds: int = STRIP_SECONDS) -> Text:

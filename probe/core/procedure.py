@@ -17,117 +17,57 @@ representative calls back within 15 minutes; updates come at agreed intervals; c
 resolved. Service restored is not the same as resolved, so agreement may come only after the service was restored, and a
 relapse takes back what was agreed by one side alone. Under a profile without a Severity 1 line a Support Case is
 submitted and the Technical Account Manager called instead; the rest is the same.
+
+What people tell passes `told`, which trusts nothing in it: a proposal may come from any process that can write the
+ledger's inbox, and one that makes no sense must be refused in words and hold up nothing.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import assert_never
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final, assert_never
 
+from probe.core.happenings import (
+    AGREEMENT_ACTS,
+    PROGRAM,
+    PROGRAM_ACTS,
+    WORDS,
+    Act,
+    Happening,
+    Party,
+    Procedure,
+    Stage,
+    named,
+)
 
-class Act(StrEnum):
-    """What may happen in an issue's life."""
+__all__ = [
+    "Act",
+    "Happening",
+    "Party",
+    "Procedure",
+    "Refused",
+    "Stage",
+    "after",
+    "begin",
+    "fold",
+    "named",
+    "told",
+]
 
-    OPENED = "opened"
-    RESTORED = "restored"
-    RELAPSED = "relapsed"
-    LINE_CALLED = "line_called"
-    CALLED_BACK = "called_back"
-    CASE_SUBMITTED = "case_submitted"
-    ESCALATED = "escalated"  # to the Technical Account Manager
-    UPDATED = "updated"
-    AGREED = "agreed"
-    WITHDRAWN = "withdrawn"  # an agreement is taken back
-    DISAGREED = "disagreed"
-    RECLASSIFIED = "reclassified"
-
-
-class Party(StrEnum):
-    """Who agrees."""
-
-    CUSTOMER = "customer"
-    PROVIDER = "provider"
-
-
-class Stage(StrEnum):
-    """Where an issue stands."""
-
-    OPEN = "open"
-    RESTORED = "restored"
-    DISAGREED = "disagreed"
-    RESOLVED = "resolved"
-    RECLASSIFIED = "reclassified"
-
-
-PROGRAM_ACTS = frozenset({Act.OPENED, Act.RESTORED, Act.RELAPSED})
+WORDS_CHARACTERS_MAX: Final = 2_000
+NAME_CHARACTERS_MAX: Final = 200  # of who recorded, who was spoken to, and a reference
+HAPPENINGS_MAX: Final = 5_000  # of one issue; an update each ten minutes for a month makes 4,320
 
 
 class Refused(ValueError):
     """A happening that the procedure does not allow; str() is a sentence."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """One thing that happened in an issue's life.
-
-    `actor` is who recorded it, "sev1probe" for the program. `party` is who agrees, withdraws or disagrees.
-    `spoken_to` and `reference` belong to calls and cases; `next_update_us` to calls back and updates, 0 if none was
-    promised.
-    """
-
-    issue: str
-    act: Act
-    at_us: int
-    recorded_us: int
-    actor: str
-    words: str = ""
-    party: Party | None = None
-    spoken_to: str = ""
-    reference: str = ""
-    next_update_us: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Procedure:
-    """Where an issue stands: the fold of its happenings. `revision` counts them."""
-
-    issue: str
-    opened_us: int
-    revision: int = 1
-    restored_us: int = 0  # 0 while the service is not restored
-    line_called_us: int = 0  # the first call
-    called_back_us: int = 0  # the first call back
-    last_update_us: int = 0
-    next_update_us: int = 0
-    agreed: tuple[tuple[Party, int], ...] = ()
-    disagreed: tuple[Party, ...] = ()
-    resolved_us: int = 0
-    reclassified_us: int = 0
-    relapses: int = 0
-    cases: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-
-    @property
-    def stage(self) -> Stage:
-        """Say where the issue stands."""
-        if self.reclassified_us:
-            return Stage.RECLASSIFIED
-        if self.resolved_us:
-            return Stage.RESOLVED
-        if self.disagreed:
-            return Stage.DISAGREED
-        return Stage.RESTORED if self.restored_us else Stage.OPEN
-
-    @property
-    def is_over(self) -> bool:
-        """Say whether nothing more is owed by anybody."""
-        return self.stage in {Stage.RESOLVED, Stage.RECLASSIFIED}
-
-
 def begin(opening: Happening) -> Procedure:
     """Make the state that an opening leads to."""
     assert opening.act is Act.OPENED
-    return Procedure(issue=opening.issue, opened_us=opening.at_us)
+    return Procedure(
+        target=opening.target, issue=opening.issue, opened_us=opening.at_us, noticed_us=opening.recorded_us
+    )
 
 
 def fold(happenings: Iterable[Happening]) -> Procedure:
@@ -150,47 +90,99 @@ def after(state: Procedure, happening: Happening) -> Procedure:
         Refused: If the procedure does not allow it; the state is as it was.
     """
     assert happening.issue == state.issue
-    _check(state, happening)
+    for problem in _problems(state, happening):
+        raise Refused(problem)
     return replace(_changed(state, happening), revision=state.revision + 1)
 
 
-def _check(state: Procedure, happening: Happening) -> None:
+def told(state: Procedure, happening: Happening) -> Procedure:
+    """Go on by a happening that somebody tells: nothing in it is trusted.
+
+    Raises:
+        Refused: If it is not theirs to tell, makes no sense, or the procedure does not allow it.
+    """
+    for problem in _problems_of_form(state, happening):
+        raise Refused(problem)
+    return after(state, happening)
+
+
+def _problems_of_form(state: Procedure, happening: Happening) -> Iterator[str]:
     act = happening.act
+    if act in PROGRAM_ACTS:
+        yield f"{act} is what the record itself says of {state.issue}; nobody can tell it"
+    if (happening.party is not None) != (act in AGREEMENT_ACTS):
+        yield f"{act} needs a party, customer or provider" if happening.party is None else f"{act} has no party"
+    if not happening.actor.strip() or happening.actor == PROGRAM:
+        yield "the actor is empty or the program itself; say who records this"
+    if len(happening.words) > WORDS_CHARACTERS_MAX:
+        yield f"the words have more than {WORDS_CHARACTERS_MAX:,} characters; name the document that says more"
+    names = (happening.actor, happening.spoken_to, happening.reference)
+    if max(map(len, names)) > NAME_CHARACTERS_MAX:
+        yield f"a name or a reference has more than {NAME_CHARACTERS_MAX} characters"
+    if not "".join((happening.words, *names)).isprintable():
+        yield "there is a line break or a control character in it; write one line"
+    if state.revision >= HAPPENINGS_MAX:
+        yield f"{state.issue} has {HAPPENINGS_MAX:,} happenings already, which is the most that is kept of one issue"
+    if happening.seen_revision not in (0, state.revision):
+        yield (
+            f"somebody was faster: {state.issue} is at revision {state.revision} by now, "
+            f"not at {happening.seen_revision}; look at it again"
+        )
+
+
+def _problems(state: Procedure, happening: Happening) -> Iterator[str]:
+    act, issue = happening.act, state.issue
     if act is Act.OPENED:
-        raise Refused(f"{state.issue} is open already")
+        yield f"{issue} is open already"
     if state.reclassified_us:
-        raise Refused(f"{state.issue} was reclassified and is no Critical Issue any more; nothing can be added to it")
+        yield f"{issue} was reclassified and is no Critical Issue any more; nothing can be added to it"
     if state.resolved_us:
-        raise Refused(f"{state.issue} is resolved, as both sides agreed; a new failure opens a new issue")
-    if happening.at_us < state.opened_us and act is not Act.RESTORED:
-        raise Refused(f"{act} can't have happened before {state.issue} began")
+        yield f"{issue} is resolved, as both sides agreed; a new failure opens a new issue"
+    if happening.at_us < state.opened_us:
+        yield f"{WORDS[act]} can't have happened before {issue} began"
     if happening.at_us > happening.recorded_us:
-        raise Refused(f"{act} can't be recorded before it happened")
-    if act in {Act.AGREED, Act.WITHDRAWN, Act.DISAGREED}:
-        _check_agreement(state, happening)
-    if act is Act.CALLED_BACK and not state.line_called_us:
-        raise Refused(f"nobody has called the line for {state.issue} yet, so nobody can have called back")
-    if act is Act.CALLED_BACK and happening.at_us < state.line_called_us:
-        raise Refused(f"a call back can't have come before the call about {state.issue}")
+        yield f"{WORDS[act]} can't be recorded before it happened"
+    if act is Act.CALLED_BACK:
+        yield from _problems_of_call_back(state, happening)
     if act is Act.RESTORED and state.restored_us:
-        raise Refused(f"the service is restored already in {state.issue}")
+        yield f"the service is restored already in {issue}"
     if act is Act.RELAPSED and not state.restored_us:
-        raise Refused(f"the service was not restored in {state.issue}, so it can't have relapsed")
-    if act is Act.RECLASSIFIED and not happening.words:
-        raise Refused(f"{state.issue} is reclassified with a reason or not at all")
+        yield f"the service was not restored in {issue}, so it can't have relapsed"
+    if act is Act.RECLASSIFIED and not happening.words.strip():
+        yield f"{issue} is reclassified with a reason or not at all"
+    if act is Act.UPDATED and not happening.words.strip():
+        yield "an update says something; write down what was said"
+    if happening.next_update_us and act not in (Act.CALLED_BACK, Act.UPDATED):
+        yield "only a call back or an update promises the next update"
+    elif happening.next_update_us and happening.next_update_us <= happening.at_us:
+        yield "the next update can't be due before this one"
+    if act in AGREEMENT_ACTS:
+        yield from _problems_of_agreement(state, happening)
 
 
-def _check_agreement(state: Procedure, happening: Happening) -> None:
-    party = happening.party
+def _problems_of_call_back(state: Procedure, happening: Happening) -> Iterator[str]:
+    asked_us = state.asked_us
+    if not asked_us:
+        yield f"nobody has called the provider about {state.issue} yet, so nobody can have called back"
+    elif happening.at_us < asked_us:
+        yield f"a call back can't have come before the call about {state.issue}"
+
+
+def _problems_of_agreement(state: Procedure, happening: Happening) -> Iterator[str]:
+    act, party, issue = happening.act, happening.party, state.issue
     assert party is not None
     has_agreed = party in dict(state.agreed)
-    if happening.act is Act.WITHDRAWN:
+    if act is Act.WITHDRAWN:
         if not has_agreed:
-            raise Refused(f"the {party} has not agreed that {state.issue} is resolved, so there is nothing to withdraw")
+            yield f"the {party} has not agreed that {issue} is resolved, so there is nothing to withdraw"
     elif not state.restored_us:
-        raise Refused(f"the service is not restored in {state.issue} yet, so nobody can say whether it is resolved")
-    elif happening.act is Act.AGREED and has_agreed:
-        raise Refused(f"the {party} has agreed already that {state.issue} is resolved")
+        yield f"the service is not restored in {issue} yet, so nobody can say whether it is resolved"
+    elif happening.at_us < state.restored_us:
+        yield f"that was before the service was restored in {issue}, so it can't have been about its resolution"
+    elif act is Act.AGREED and has_agreed:
+        yield f"the {party} has agreed already that {issue} is resolved"
+    if act is Act.DISAGREED and not happening.words.strip():
+        yield "a disagreement says what is still wrong"
 
 
 def _changed(state: Procedure, happening: Happening) -> Procedure:
@@ -212,9 +204,13 @@ def _changed(state: Procedure, happening: Happening) -> Procedure:
         case Act.UPDATED:
             return _updated(state, happening)
         case Act.CASE_SUBMITTED:
-            return replace(state, cases=_with(state.cases, happening))
+            return replace(
+                state, case_submitted_us=_first(state.case_submitted_us, at_us), cases=_with(state.cases, happening)
+            )
         case Act.ESCALATED:
-            return state
+            return replace(
+                state, escalated_us=_first(state.escalated_us, at_us), references=_with(state.references, happening)
+            )
         case Act.AGREED | Act.WITHDRAWN | Act.DISAGREED:
             return _agreement(state, happening)
         case Act.RECLASSIFIED:

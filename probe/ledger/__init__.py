@@ -5,6 +5,7 @@ also while a daemon writes. docs/ledger.md describes the tables, the export and 
 """
 
 from probe.ledger.errors import LedgerError, LedgerRefused, LedgerTooNew, LedgerUnwritable
+from probe.ledger.evidence import evidence_of, statements_of
 from probe.ledger.export import (
     ATTEMPT_FIELDS,
     CSV_FIELDS,
@@ -14,6 +15,7 @@ from probe.ledger.export import (
     write_jsonl,
 )
 from probe.ledger.export_remarks import FORMAT_VERSION
+from probe.ledger.lives import lives_in
 from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit
@@ -50,11 +52,14 @@ __all__ = [
     "Report",
     "Tally",
     "account_of",
+    "evidence_of",
     "evidence_text",
     "export_rows",
     "known_targets",
+    "lives_in",
     "propose",
     "remarks_of",
+    "statements_of",
     "verify",
     "what_if",
     "write_csv",

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from probe.core.happenings import Happening
 from probe.core.model import Amendment, ClockState, Condition, Statement, Suspicion
 from probe.ledger.connect import streaming
 from probe.ledger.remarks import Kept, kind_of, read_remarks
@@ -46,11 +47,32 @@ REMARK_FIELDS: Final[Mapping[RemarkKind, tuple[str, ...]]] = {
         "ahead_us",
     ),
     RemarkKind.CONDITION: ("condition", "target", "since_second", "noticed_second", "raised", "words"),
+    RemarkKind.HAPPENING: (
+        "happening",
+        "target",
+        "issue",
+        "act",
+        "at",
+        "recorded_at",
+        "actor",
+        "words",
+        "party",
+        "spoken_to",
+        "reference",
+        "next_update_at",
+    ),
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Moments are written as ISO 8601, by these names.
-_MOMENTS: Final = {"added_at": "added_us", "fetched_at": "fetched_us", "read_at": "read_us"}
+_MOMENTS: Final = {
+    "added_at": "added_us",
+    "at": "at_us",
+    "fetched_at": "fetched_us",
+    "next_update_at": "next_update_us",
+    "read_at": "read_us",
+    "recorded_at": "recorded_us",
+}
 
 ExportRow = dict[str, str | int | float]
 
@@ -85,8 +107,10 @@ def moment(moment_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=moment_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _field(remark: Amendment | Suspicion | Statement | ClockState | Condition, name: str) -> str | int:
+def _field(remark: Amendment | Suspicion | Statement | ClockState | Condition | Happening, name: str) -> str | int:
     value: Any = getattr(remark, _MOMENTS.get(name, name))
     if name in _MOMENTS:
-        return moment(value)
+        return moment(value) if value or name != "next_update_at" else ""
+    if value is None:
+        return ""
     return int(value) if isinstance(value, int) else str(value)

@@ -1,44 +1,54 @@
 """How somebody beside the daemon adds to the ledger, though it has one writer.
 
 A proposal is put into the ledger's inbox. The daemon that writes the ledger looks there every second or two and seals
-what it finds; where no daemon runs, the proposer takes the right to write for a moment and does it himself.
+what it finds; where no daemon runs, the proposer takes the right to write for a moment and does it himself. Either way
+it is the writer who decides, and a refusal comes back to the proposer in words.
 """
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from probe import clock
-from probe.core.model import Amendment
+from probe.core.happenings import Happening
+from probe.core.procedure import Refused
 from probe.ledger import tables
 from probe.ledger.connect import Address, parse_address, reading_engine, writing_engine
 from probe.ledger.errors import LedgerError, LedgerUnwritable, sentence
 from probe.ledger.migrate import check_schema
-from probe.ledger.remarks import body_of, kind_of
+from probe.ledger.remarks import Proposal, body_of, kind_of
 from probe.ledger.store import Store
-from probe.ledger.tables import RemarkKind
 
 LOOK_INTERVAL_S = 0.1
 
 
-def propose(address: str, amendment: Amendment, wait_s: float = 10.0) -> int | None:
-    """Add an amendment; return the number of the batch that seals it.
+def propose(address: str, remark: Proposal, wait_s: float = 10.0) -> int | None:
+    """Add an amendment, or a happening in an issue's life; return the number of the batch that seals it.
 
-    None means that nobody sealed it within `wait_s`: it lies in the inbox, and the next daemon that writes this ledger
-    will.
+    None means that nobody decided on it within `wait_s`: it lies in the inbox, and the next daemon that writes this
+    ledger will.
 
     Raises:
+        Refused: If the procedure does not allow the happening; nothing has changed.
         LedgerError: If it can't be added, or the ledger holds no seconds yet.
     """
     place = parse_address(address)
     vantage = _vantage(place)
-    _put(place, amendment)
+    _put(place, remark)
     until_us = clock.monotonic_us() + round(wait_s * clock.SECOND_US)
     while True:
         _seal_by_oneself(address, vantage)
-        found = _sealed_in(place, amendment.amendment)
+        if refusal := _refusal_of(place, name_of(remark)):
+            _forget(place, name_of(remark))
+            raise Refused(refusal)
+        found = _sealed_in(place, remark)
         if found is not None or clock.monotonic_us() >= until_us:
             return found
         clock.pause(LOOK_INTERVAL_S)
+
+
+def name_of(remark: Proposal) -> str:
+    """Give the id of a proposal."""
+    return remark.happening if isinstance(remark, Happening) else remark.amendment
 
 
 def _vantage(place: Address) -> str:
@@ -60,17 +70,43 @@ def _vantage(place: Address) -> str:
     return str(vantage)
 
 
-def _put(place: Address, amendment: Amendment) -> None:
+def _put(place: Address, remark: Proposal) -> None:
     """Put it into the inbox."""
     engine = writing_engine(place)
-    row = {"id": amendment.amendment, "kind": str(kind_of(amendment)), "body": body_of(amendment)}
+    kind, name = kind_of(remark), name_of(remark)
+    row = {"id": name, "kind": str(kind), "body": body_of(remark), "proposed_us": clock.wall_us()}
     try:
         with engine.connect() as connection, connection.begin():
             connection.execute(insert(tables.inbox).values(row))
     except IntegrityError as error:
-        raise LedgerError(f"{place.name}: amendment {amendment.amendment} is proposed already") from error
+        raise LedgerError(f"{place.name}: {kind} {name} is proposed already") from error
     except (DBAPIError, OSError) as error:
         raise LedgerUnwritable(f"{place.name}: {sentence(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def _refusal_of(place: Address, name: str) -> str:
+    """Read why a proposal was refused; "" if it was not, or not yet."""
+    engine = reading_engine(place)
+    try:
+        with engine.connect() as connection, connection.begin():
+            query = select(tables.inbox.c.refusal).where(tables.inbox.c.id == name)
+            return str(connection.execute(query).scalar() or "")
+    except Exception as error:
+        raise LedgerError(f"{place.name}: {sentence(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def _forget(place: Address, name: str) -> None:
+    """Take a refused proposal out of the inbox; where that fails the writer does it later."""
+    engine = writing_engine(place)
+    try:
+        with engine.connect() as connection, connection.begin():
+            connection.execute(delete(tables.inbox).where(tables.inbox.c.id == name))
+    except (DBAPIError, OSError):
+        return
     finally:
         engine.dispose()
 
@@ -87,14 +123,15 @@ def _seal_by_oneself(address: str, vantage: str) -> None:
         store.close()
 
 
-def _sealed_in(place: Address, name: str) -> int | None:
+def _sealed_in(place: Address, remark: Proposal) -> int | None:
     engine = reading_engine(place)
     try:
         with engine.connect() as connection, connection.begin():
             columns = tables.remark.c
-            query = select(columns.batch, columns.body).where(columns.kind == str(RemarkKind.AMENDMENT))
+            query = select(columns.batch, columns.body).where(columns.kind == str(kind_of(remark)))
+            wanted = body_of(remark)
             for row in connection.execute(query.order_by(columns.batch.desc())):
-                if f'"amendment":"{name}"' in row.body:
+                if row.body == wanted:
                     return int(row.batch)
             return None
     except Exception as error:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from probe.core.happenings import Act, Happening, Party
 from probe.core.model import (
     Amendment,
     Cause,
@@ -28,7 +29,10 @@ from probe.ledger.errors import LedgerError, sentence
 from probe.ledger.migrate import check_schema
 from probe.ledger.tables import RemarkKind
 
-Kept = Remark | Suspicion
+Proposal = Amendment | Happening
+Kept = Remark | Suspicion | Happening
+
+_SECOND_US: Final = 1_000_000
 
 _TYPES: Final[Mapping[RemarkKind, type[Any]]] = {
     RemarkKind.CLOCK: ClockState,
@@ -36,6 +40,7 @@ _TYPES: Final[Mapping[RemarkKind, type[Any]]] = {
     RemarkKind.SUSPICION: Suspicion,
     RemarkKind.AMENDMENT: Amendment,
     RemarkKind.STATEMENT: Statement,
+    RemarkKind.HAPPENING: Happening,
 }
 _KINDS: Final = {kept: kind for kind, kept in _TYPES.items()}
 # Fields that are words of a closed set, by the kind that they belong to.
@@ -43,6 +48,7 @@ _WORDS: Final[Mapping[RemarkKind, Mapping[str, Callable[[str], Any]]]] = {
     RemarkKind.CLOCK: {"synchronisation": Synchronisation},
     RemarkKind.SUSPICION: {"surface": Surface},
     RemarkKind.AMENDMENT: {"exclusion": Exclusion},
+    RemarkKind.HAPPENING: {"act": Act, "party": lambda word: None if word is None else Party(word)},
 }
 
 
@@ -74,6 +80,21 @@ def remark_of_body(kind: str, body: str) -> Any:
         return _TYPES[known](**{**plain, **words})
     except (KeyError, TypeError) as error:
         raise ValueError(f"a remark of the kind {kind} cannot be read: {error!r}") from error
+
+
+def proposal_of_body(kind: str, body: str) -> Proposal:
+    """Read what somebody proposes, and make sure that every field holds what it should: nobody has checked it before.
+
+    Raises:
+        ValueError: If it is none that this program knows.
+    """
+    found = remark_of_body(kind, body)
+    if not isinstance(found, Proposal):
+        raise ValueError(f"a remark of the kind {kind} cannot be proposed")
+    for field in fields(found):
+        if not isinstance(getattr(found, field.name), field.type):  # type: ignore[arg-type]  # they are classes here
+            raise ValueError(f"the field {field.name} of the kind {kind} holds something else")
+    return found
 
 
 def remarks_of(
@@ -168,3 +189,5 @@ def _place(remark: Kept) -> tuple[str, str, int]:
             return RemarkKind.AMENDMENT, remark.target, remark.first_second
         case Statement():
             return RemarkKind.STATEMENT, remark.source, remark.second
+        case Happening():
+            return RemarkKind.HAPPENING, remark.target, remark.recorded_us // _SECOND_US

@@ -25,20 +25,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from probe import clock
-from probe.core.model import Remark, Terms
-from probe.ledger import records, remarks, tables
+from probe.core.model import Terms
+from probe.ledger import inbox, records, remarks, tables
 from probe.ledger.canonical import GENESIS, batch_digest, rules_body, rules_id, seal
 from probe.ledger.connect import Address, file_identity, is_same_file, parse_address, reading_engine, writing_engine
 from probe.ledger.errors import LedgerRefused, LedgerUnwritable, sentence
 from probe.ledger.lock import WriterLock
 from probe.ledger.migrate import refuse_foreign, upgrade
 from probe.ledger.records import Batch, Commit, Rows
-
-INBOX_TAKEN_MAX = 100  # at once
+from probe.ledger.remarks import Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,24 +162,23 @@ class Store:
         """Move the head on to a note of retention that is kept now."""
         self._settle_tried()
 
-    def take_inbox(self) -> tuple[Remark, ...]:
-        """Seal what others asked to be kept, in a batch of its own, and give it.
+    def take_inbox(self) -> tuple[Proposal, ...]:
+        """Seal what others asked to be kept and may be, in a batch of its own, and give it; refuse the rest in words.
 
         Raises:
             LedgerUnwritable: If it is not known to be kept; call it again.
         """
+        now_us = self._wall_us()
         with self.transaction() as connection:
-            found = connection.execute(select(tables.inbox).order_by(tables.inbox.c.id).limit(INBOX_TAKEN_MAX)).all()
-            taken = {row.id: value for row in found if (value := _proposed(row.kind, row.body)) is not None}
-            if taken:
-                rows = {"remark": remarks.remark_rows(taken.values())}
+            decided = inbox.decide(connection, now_us)
+            if decided.accepted:
+                rows = {"remark": remarks.remark_rows(decided.remarks)}
                 seconds = (self.head.last_second, self.head.last_second)
                 self._tried = self._prepare_rows(None, rows, seconds, {})
                 self._write(connection, self._tried)
-                gone = tables.inbox.c.id.in_(list(taken))
-                connection.execute(delete(tables.inbox).where(gone))
+            inbox.settle(connection, decided, now_us)
         self._settle_tried()
-        return tuple(taken.values())
+        return decided.remarks
 
     def _settle_tried(self) -> None:
         """Remember that what was tried last is kept, if it is not remembered already."""
@@ -330,15 +328,6 @@ class Store:
         compiled = insert(table).compile(dialect=self.engine.dialect, column_keys=columns)
         assert getattr(compiled, "positiontup", None) == columns
         return str(compiled)
-
-
-def _proposed(kind: str, body: str) -> Remark | None:
-    """Read a proposal; None if it is nothing that this program writes, and then it is left lying."""
-    try:
-        found: Remark = remarks.remark_of_body(kind, body)
-    except ValueError:
-        return None
-    return found
 
 
 def stored_head(connection: Connection) -> Head:

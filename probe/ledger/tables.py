@@ -174,13 +174,16 @@ remark = Table(
     Index("remark_by_second", "kind", "second"),
 )
 
-# What somebody else asks the one writer to keep. It is sealed as a remark, and then gone from here.
+# What somebody else asks the one writer to keep. It is sealed as a remark, and then gone from here; or it is refused,
+# and stays until the proposer has read why, or for an hour.
 inbox = Table(
     "inbox",
     metadata,
     Column("id", String, primary_key=True),
     Column("kind", String, nullable=False),
     Column("body", Text, nullable=False),
+    Column("proposed_us", BigInteger, nullable=False),  # they are taken in this order
+    Column("refusal", Text, nullable=True),  # NULL: not decided yet
 )
 
 cut = Table(
@@ -202,6 +205,7 @@ class RemarkKind(StrEnum):
     SUSPICION = "suspicion"
     AMENDMENT = "amendment"
     STATEMENT = "statement"
+    HAPPENING = "happening"
 
 
 class Kind(StrEnum):

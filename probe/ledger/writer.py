@@ -6,10 +6,11 @@ from contextlib import suppress
 from typing import Self
 
 from probe import clock
-from probe.core.model import Remark, Terms
+from probe.core.model import Terms
 from probe.ledger import recover as recovery
 from probe.ledger import retention
 from probe.ledger.records import Batch, Commit
+from probe.ledger.remarks import Proposal
 from probe.ledger.store import Head, Store
 from probe.ledger.thread import Worker
 
@@ -101,7 +102,7 @@ class Ledger:
 
         return await self._worker.run(run)
 
-    async def take_inbox(self) -> tuple[Remark, ...]:
+    async def take_inbox(self) -> tuple[Proposal, ...]:
         """Seal what others asked to be kept (`propose`), and give it; call it every second or two.
 
         Raises:

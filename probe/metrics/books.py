@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from probe.core.endings import fault_of
 from probe.core.engine import TargetState
 from probe.core.model import Basis, Cause, Fault, IssueTurn, Judgement, Outcome, Phase, Step, Surface, Verdict
+from probe.core.obligations import Duty, ObligationState
 from probe.metrics import catalogue
 from probe.metrics.families import Description, Family, Histogram, Kind, Scalar
 
@@ -65,6 +66,7 @@ LIKELY_PHASES = {
         Phase.FINAL,
     ),
 }
+OBLIGATION_STATES = (ObligationState.PENDING, ObligationState.MISSED)
 UNAVAILABLE_BASES = (Basis.LITERAL, Basis.CORROBORATED)
 
 
@@ -172,6 +174,7 @@ class TargetBook:
         "issue_open",
         "issue_opened",
         "last_judged",
+        "obligations",
         "surfaces",
         "turns",
         "verdicts",
@@ -185,6 +188,11 @@ class TargetBook:
         self.turns = {turn: scalar(catalogue.ISSUE_TURNS).cell(target, turn) for turn in IssueTurn}
         self.issue_open = scalar(catalogue.ISSUE_OPEN).cell(target)
         self.issue_opened = scalar(catalogue.ISSUE_OPENED).cell(target)
+        self.obligations = {
+            (duty, state): scalar(catalogue.OBLIGATIONS).cell(target, duty, state)
+            for duty in Duty
+            for state in OBLIGATION_STATES
+        }
         self.last_judged = scalar(catalogue.LAST_JUDGED).cell(target)
         self.blind = scalar(catalogue.BLIND).cell(target)
         self.blind_conditions = scalar(catalogue.BLIND_CONDITIONS).cell(target)

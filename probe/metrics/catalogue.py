@@ -90,6 +90,13 @@ ISSUE_OPENED = _gauge(
     "target",
 )
 ISSUE_TURNS = _counter("critical_issue_turns_total", "Turns of Critical Issues.", "target", "turn")
+OBLIGATIONS = _gauge(
+    "obligations",
+    "What is owed in Critical Issues that are not over, and is pending or was missed.",
+    "target",
+    "obligation",
+    "state",
+)
 LAST_JUDGED = _gauge(
     "last_judged_second_timestamp_seconds", "Last second that was judged; 0 before the first.", "target"
 )

@@ -5,7 +5,7 @@ The catalogue says what each of them means, `books` holds what belongs to one ta
 
 import math
 import platform
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Protocol
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from probe.core.engine import TargetState
 from probe.core.model import Cause, ClockState, ControlOutcome, Remark, Statement, Step, Surface, Synchronisation
+from probe.core.obligations import Duty, ObligationState
 from probe.metrics import catalogue
 from probe.metrics.books import Families, TargetBook
 from probe.metrics.exposition import CONTENT_TYPES, Exposition
@@ -197,6 +198,13 @@ class Metrics:
         if name in self._controls:
             self._families.scalar(catalogue.CONTROL_SUCCESS).cell(name).value = success_ppm / PPM
             self._families.scalar(catalogue.CONTROL_TRUSTED).cell(name).value = trusted
+
+    def show_obligations(self, target: str, counts: Mapping[tuple[Duty, ObligationState], int]) -> None:
+        """Show what is owed in a target's issues that are not over."""
+        book = self._books.get(target)
+        if book is not None:
+            for key, cell in book.obligations.items():
+                cell.value = counts.get(key, 0)
 
     def set_blind(self, target: str, blind: bool) -> None:
         """Show whether the prober is blind for a target; each time that it becomes so counts."""

@@ -1,5 +1,6 @@
 """One YAML file and its secrets, read into frozen settings."""
 
+from probe.settings.contacts import contacts_of, contract_of, pledges_of
 from probe.settings.effective import effective
 from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import PLACEHOLDER_PATTERN, PLACEHOLDERS, REDACTED
@@ -39,7 +40,10 @@ __all__ = [
     "Smtp",
     "StatusPage",
     "Target",
+    "contacts_of",
+    "contract_of",
     "effective",
     "load",
+    "pledges_of",
     "schema_text",
 ]

@@ -30,6 +30,7 @@ ADDRESS_LENGTH_MAX = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
 HEADER_VALUE_MAX = 8_000
 BODY_DEPTH_MAX = 20
 BODY_NUMBER_MAX = 2**63  # beyond this, readers of JSON disagree
+LINE_LENGTH_MAX = 200  # of text that is said to people
 PLAIN_NUMBER_MAX = 10**9  # the largest number of seconds that a mend is worked out for
 
 _HOST = re.compile(r"(?=.{1,253}\.?$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+", re.ASCII)
@@ -37,6 +38,7 @@ _ADDRESS = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+", re.ASCII
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)  # RFC 9110 section 5.6.2
+_PHONE = re.compile(r"\+?[0-9(][0-9 ()./-]{3,38}[0-9)]( *(x|ext\.?) *[0-9]{1,8})?", re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+_.-]*://", re.ASCII)
 
 
@@ -201,6 +203,18 @@ def _mail_address(value: str) -> str:
     return value
 
 
+def _phone(value: str) -> str:
+    if value and _PHONE.fullmatch(value) is None:
+        raise refuse('a phone number such as "+1 555 0100", in quotes')
+    return value
+
+
+def _line(value: str) -> str:
+    if not value.isprintable() or len(value) > LINE_LENGTH_MAX:
+        raise refuse(f"one line of at most {LINE_LENGTH_MAX} characters")
+    return value.strip()
+
+
 def _file(value: object, info: ValidationInfo) -> object:
     if value is None:
         return None
@@ -311,6 +325,9 @@ Url = Annotated[str, AfterValidator(_url)]
 PageUrl = Annotated[str, AfterValidator(_page_url), WithJsonSchema({"type": "string", "format": "uri"})]
 UrlPath = Annotated[str, AfterValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 MailAddress = Annotated[str, AfterValidator(_mail_address), WithJsonSchema({"type": "string", "pattern": "^.+@.+$"})]
+Phone = Annotated[str, AfterValidator(_phone)]
+Line = Annotated[str, AfterValidator(_line)]
+MaybeMailAddress = Annotated[str, AfterValidator(lambda value: _mail_address(value) if value else value)]
 CaFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"]})]
 Program = Annotated[Path | None, BeforeValidator(_program), WithJsonSchema({"type": ["string", "null"]})]
 Authorization = Annotated[str, AfterValidator(_authorization)]

@@ -21,6 +21,7 @@ from pydantic import (
 
 from probe.core.calendar import DatedException, ServiceZone
 from probe.core.model import Persistence, Surface, Terms
+from probe.core.obligations import Pledges
 from probe.settings.hours import EXCEPTIONS_MAX, BusinessHoursException
 from probe.settings.kinds import (
     NAME_PATTERN,
@@ -32,6 +33,7 @@ from probe.settings.kinds import (
     HostPort,
     LedgerUrl,
     PageUrl,
+    Phone,
     Program,
     Resolver,
     Url,
@@ -40,6 +42,7 @@ from probe.settings.kinds import (
     refuse,
     refuse_all,
 )
+from probe.settings.people import Company, Tam
 from probe.settings.surface import TIMEOUT_MAX_S, Api, Family, Frozen, Smtp, named
 
 ATTEMPTS_PER_SECOND_MAX = 10
@@ -48,6 +51,9 @@ TARGETS_MAX = 2_000
 CONTROLS_MAX = 20
 RESOLVERS_MAX = 4
 STATUS_PAGES_MAX = 10
+
+SECOND_US = 1_000_000
+LINE_PROFILES = frozenset({"sparkpost-enterprise"})  # those whose contract has a Severity 1 line
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -90,6 +96,10 @@ class Contract(Frozen):
     profile: Literal["sparkpost-enterprise", "bird-premium-email"] = "sparkpost-enterprise"
     persistence: PersistenceTerms = Field(default_factory=PersistenceTerms)
     objective_percent: Percent = Decimal("99.99")
+    severity_1_line: Phone = ""
+    call_within_s: Duration = named("call_within", 300.0, ge=60, le=86_400)
+    update_every_s: Duration = named("update_every", 1_800.0, ge=60, le=7 * 86_400)
+    tam: Tam = Field(default_factory=Tam)
     service_time_zone: Literal["us-eastern", "us-pacific", "uk"] = "us-eastern"
     business_hours_exceptions: Annotated[tuple[BusinessHoursException, ...], Field(max_length=EXCEPTIONS_MAX)] = ()
 
@@ -112,6 +122,19 @@ class Contract(Frozen):
     def exceptions(self) -> dict[date, DatedException]:
         """State the exceptions to the Business Hours as the rules want them."""
         return {one.date: one.stated() for one in self.business_hours_exceptions}
+
+    @property
+    def has_line(self) -> bool:
+        """Say whether the profile has a Severity 1 line at all."""
+        return self.profile in LINE_PROFILES
+
+    def pledges(self) -> Pledges:
+        """State what was agreed as the obligations want it."""
+        return Pledges(
+            has_line=self.has_line,
+            call_within_us=round(self.call_within_s * SECOND_US),
+            update_every_us=round(self.update_every_s * SECOND_US),
+        )
 
 
 class Target(Frozen):
@@ -238,6 +261,7 @@ class Settings(Frozen):
     resolvers: Annotated[tuple[Resolver, ...], Field(max_length=RESOLVERS_MAX)] = ()
     blind_after_s: Duration = named("blind_after", 30.0, ge=5, le=3_600)
     on_condition: Program = None
+    company: Company = Field(default_factory=Company)
     status_pages: Annotated[tuple[StatusPage, ...], Field(max_length=STATUS_PAGES_MAX)] = ()
     ledger: Ledger = Field(default_factory=Ledger)
     listener: Listener = Field(default_factory=Listener)

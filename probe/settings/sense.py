@@ -20,6 +20,7 @@ def warn(settings: Settings, findings: Findings) -> None:
     """Note what an operator should know before relying on these settings."""
     for place, target in enumerate(settings.targets):
         _warn_of_caps(target, ("targets", place), findings)
+    _warn_of_gaps_in_the_call_sheet(settings, findings)
     _warn_of_few_controls(settings, findings)
     _warn_of_shared_fates(settings, findings)
 
@@ -41,6 +42,23 @@ def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
             f"agree on {target.in_flight_max} with the provider first"
         )
         findings.warn((*path, "in_flight_max"), sentence)
+
+
+def _warn_of_gaps_in_the_call_sheet(settings: Settings, findings: Findings) -> None:
+    """Find what the engineer who is woken at night would miss; the contract names what the provider asks for."""
+    for place, target in enumerate(settings.targets):
+        contract = target.contract
+        if contract.has_line and not contract.severity_1_line:
+            sentence = "there is none, so a Critical Issue can't say which number to call; it is on your order form"
+            findings.warn(("targets", place, "contract", "severity_1_line"), sentence)
+        if not contract.has_line and not (contract.tam.phone or contract.tam.email):
+            sentence = (
+                "neither phone nor email, so a Critical Issue can't say how to reach the Technical Account Manager"
+            )
+            findings.warn(("targets", place, "contract", "tam"), sentence)
+    company = settings.company
+    if missing := [name for name in type(company).model_fields if not getattr(company, name)]:
+        findings.warn(("company",), f"the provider asks for it on the phone, and it is missing: {', '.join(missing)}")
 
 
 def _warn_of_few_controls(settings: Settings, findings: Findings) -> None:

@@ -190,12 +190,12 @@ def make_store(empty_ledger: Path) -> Iterator[Callable[[Path | str], Store]]:
     """Give a function that opens a store; all are closed at the end."""
     stores = []
 
-    def make(address: Path | str) -> Store:
+    def make(address: Path | str, wall_us: Callable[[], int] | None = None) -> Store:
         if isinstance(address, Path) and address.parent.exists() and not address.exists():
             shutil.copy(empty_ledger, address)
         # A clock of the test's own: the same script makes the same bytes.
         ticks = iter(range(FIRST_SECOND * 1_000_000, 2 * FIRST_SECOND * 1_000_000, 1_000_000))
-        store = Store(str(address), VANTAGE, wall_us=lambda: next(ticks))
+        store = Store(str(address), VANTAGE, wall_us=wall_us or (lambda: next(ticks)))
         stores.append(store)
         store.open()
         return store

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from probe.core.happenings import Happening
 from probe.core.model import (
     Amendment,
     Cause,
@@ -165,7 +166,7 @@ def test_beside_a_daemon_a_proposal_is_sealed_by_the_one_who_writes(kept: Path, 
     sealed: list[int | None] = []
     proposing = Thread(target=lambda: sealed.append(propose(str(kept), AMENDMENT, wait_s=20)))
     proposing.start()
-    taken: tuple[Remark, ...] = ()
+    taken: tuple[Remark | Happening, ...] = ()
     while not taken:
         taken = store.take_inbox()
     proposing.join()
@@ -200,7 +201,10 @@ def test_nonsense_in_the_inbox_holds_up_nothing(kept: Path, make_store: MakeStor
     """What is no proposal of this program is left lying; true ones behind it are taken."""
     store = make_store(kept)
     with closing(sqlite3.connect(kept)) as connection, connection:
-        connection.execute("INSERT INTO inbox VALUES ('a0', 'amendment', '{}'), ('a00', 'gossip', 'x')")
+        connection.execute(
+            "INSERT INTO inbox (id, kind, body, proposed_us)"
+            " VALUES ('a0', 'amendment', '{}', 0), ('a00', 'gossip', 'x', 0), ('a01', 'happening', '[]', 0)"
+        )
     assert propose(str(kept), AMENDMENT, wait_s=0) is None
 
     assert store.take_inbox() == (AMENDMENT,)

@@ -17,6 +17,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from probe.core import model
 from probe.core.engine import skip
 from probe.core.model import Cause, ClockState, ControlOutcome, Statement, Surface, Suspicion, Synchronisation
+from probe.core.obligations import Duty, ObligationState
 from probe.metrics.catalogue import CATALOGUE
 from probe.metrics.metrics import PagePoll
 
@@ -38,6 +39,8 @@ CLOSED_SETS: dict[str, set[str]] = {
     "phase": set(model.Phase),
     "turn": set(model.IssueTurn),
     "worked": {"true", "false"},
+    "obligation": set(Duty),
+    "state": {"pending", "missed"},
     "source": {"page"},
     "outcome": set(PagePoll),
 }
@@ -78,6 +81,9 @@ def tell_everything(scene: Any, story: Any) -> None:
     scene.metrics.observe_commit(18_000, sequence=8, digest="fedcba9876543210" * 4)
     scene.metrics.set_ledger(writable=True, queue_records=3, queue_records_max=200_000, unrecorded_seconds=1)
     scene.metrics.observe_reload(successful=True, wall_us=1_700_000_000_250_000)
+    scene.metrics.show_obligations(
+        "main", {(Duty.CALL_LINE, ObligationState.MET): 1, (Duty.CALL_BACK, ObligationState.MISSED): 1}
+    )
     for remark in (CLOCK, READ):
         scene.metrics.observe_remark(remark)
     scene.metrics.set_control("dns", 998_600, True)

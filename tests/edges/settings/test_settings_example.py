@@ -153,6 +153,8 @@ def test_the_effective_settings_are_the_settings() -> None:
         ("targets", "contract"),
         ("targets", "contract", "persistence"),
         ("targets", "contract", "business_hours_exceptions"),
+        ("targets", "contract", "tam"),
+        ("company",),
         ("controls",),
         ("status_pages",),
         ("ledger",),

@@ -29,6 +29,8 @@ def upgrade() -> None:
         sa.Column("id", sa.String, primary_key=True),
         sa.Column("kind", sa.String, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
+        sa.Column("proposed_us", sa.BigInteger, nullable=False),
+        sa.Column("refusal", sa.Text, nullable=True),
     )
 
 

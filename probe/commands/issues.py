@@ -1,0 +1,206 @@
+"""What the `issue` commands do: read lives, tell what happened, and show both to people and to scripts."""
+
+import getpass
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.table import Table
+from rich.text import Text
+
+from probe.clock import SECOND_US, wall_us
+from probe.commands.ledger import ledger_of
+from probe.commands.moments import local_zone, parse_due, parse_past, shown
+from probe.commands.settings import loaded
+from probe.commands.terminal import Exit, fail, out, write
+from probe.core.callsheet import owed_words
+from probe.core.happenings import PROGRAM, Act, Happening, Party, Stage, named
+from probe.core.lives import Life, add, distinct
+from probe.core.obligations import Obligation, ObligationState, obligations
+from probe.core.procedure import Refused
+from probe.issues import whole_of
+from probe.ledger import LedgerError, lives_in, propose
+from probe.settings import Settings, pledges_of
+
+STYLES: Mapping[str, str] = {
+    Stage.OPEN: "bold red",
+    Stage.DISAGREED: "bold red",
+    Stage.RESTORED: "yellow",
+    Stage.RESOLVED: "green",
+    Stage.RECLASSIFIED: "dim",
+    ObligationState.PENDING: "yellow",
+    ObligationState.MISSED: "bold red",
+    ObligationState.MET: "green",
+}
+
+
+def list_issues(config: Path | None, ledger: str | None, *, everything: bool, as_json: bool) -> None:
+    """List issues; NO if one is not over."""
+    address, settings = ledger_of(ledger, config), settings_of(config)
+    lives = [life for life in _all(address) if everything or not life.procedure.is_over]
+    if as_json:
+        write(json.dumps([whole_of(life, _owed(life, settings)) for life in lives], indent=2))
+    elif not lives:
+        out.print("No Critical Issue is open." if not everything else "There was no Critical Issue.")
+    else:
+        out.print(_table(lives, settings))
+    raise SystemExit(Exit.NO if any(not life.procedure.is_over for life in lives) else Exit.OK)
+
+
+def show(issue: str | None, config: Path | None, ledger: str | None, *, as_json: bool) -> None:
+    """Show one issue."""
+    life = found_issue(ledger_of(ledger, config), issue)
+    _print(life, _owed(life, settings_of(config)), as_json=as_json)
+
+
+def tell(
+    act: str,
+    issue: str | None,
+    config: Path | None,
+    ledger: str | None,
+    *,
+    at: str | None,
+    by: str | None,
+    as_json: bool,
+    words: str = "",
+    party: str | None = None,
+    spoken_to: str = "",
+    reference: str = "",
+    next_update: str | None = None,
+    seen: int = 0,
+) -> None:
+    """Record what happened; NO if the procedure does not allow it."""
+    address, settings = ledger_of(ledger, config), settings_of(config)
+    life, now_us = found_issue(address, issue), wall_us()
+    at_us = now_us if at is None else parse_past(at, "--at", now_us)
+    _refuse_a_line_that_is_none(Act(act), life, settings)
+    happening = named(
+        Happening(
+            target=life.target,
+            issue=life.issue,
+            act=Act(act),
+            at_us=at_us,
+            recorded_us=now_us,
+            actor=(by if by is not None else _login()).strip(),
+            words=words.strip(),
+            party=None if party is None else Party(party),
+            spoken_to=spoken_to.strip(),
+            reference=reference.strip(),
+            next_update_us=0 if next_update is None else parse_due(next_update, "--next-update", at_us),
+            seen_revision=seen,
+        )
+    )
+    try:
+        add(
+            life, happening
+        )  # Here already, so that a refusal needs no writer; the writer's word is the one that counts.
+        batch = propose(address, happening)
+    except Refused as refusal:
+        _refuse(refusal)
+    except LedgerError as error:
+        fail(str(error), Exit.CANNOT)
+    if batch is None:
+        fail("Nobody has decided on it yet: it lies in the inbox until the daemon next looks there.", Exit.CANNOT)
+    after = found_issue(address, life.issue)
+    _print(after, _owed(after, settings), as_json=as_json, sealed=batch)
+
+
+def _refuse(refusal: Refused) -> NoReturn:
+    fail(f"Nothing is recorded: {refusal}.", Exit.NO)
+
+
+def _refuse_a_line_that_is_none(act: Act, life: Life, settings: Settings | None) -> None:
+    if act is Act.LINE_CALLED and not pledges_of(settings, life.target).has_line:
+        sentence = "this profile has no Severity 1 line; record `issue submitted` and `issue escalated` instead"
+        fail(f"Nothing is recorded: {sentence}.", Exit.NO)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        fail("--by: this user has no login name; say who records this.", Exit.INPUT)
+
+
+def settings_of(config: Path | None) -> Settings | None:
+    """Load the settings, if they are given."""
+    return None if config is None else loaded(config).settings
+
+
+def _all(address: str) -> list[Life]:
+    try:
+        return [life for lives in lives_in(address).values() for life in distinct(lives)]
+    except LedgerError as error:
+        fail(str(error), Exit.CANNOT)
+
+
+def found_issue(address: str, name: str | None) -> Life:
+    """Find an issue by any of its ids, by the beginning of one, or as the only one that is not over."""
+    every = _all(address)
+    if name is None:
+        found = [life for life in every if not life.procedure.is_over]
+    else:
+        found = [life for life in every if name in life.names] or [
+            life for life in every if any(one.startswith(name) for one in life.names)
+        ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(life.issue for life in found)
+        fail(f"Which one? Name one of {listed}.", Exit.INPUT)
+    what = "No Critical Issue is open" if name is None else f'There is no Critical Issue "{name}"'
+    fail(f"{what}; `sev1probe issue list --all` lists them.", Exit.INPUT)
+
+
+def _table(lives: list[Life], settings: Settings | None) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("issue", "stage", "since", "restored", "owed"):
+        table.add_column(column)
+    for life in lives:
+        state = life.procedure
+        owed = [one for one in _owed(life, settings) if one.state is not ObligationState.MET]
+        table.add_row(
+            Text(life.issue),
+            Text(state.stage, style=STYLES[state.stage]),
+            shown(state.opened_us),
+            shown(state.restored_us),
+            Text("; ".join(f"{one.name} {one.state}, due {shown(one.due_us)}" for one in owed)),
+        )
+    return table
+
+
+def _owed(life: Life, settings: Settings | None) -> tuple[Obligation, ...]:
+    return obligations(life, pledges_of(settings, life.target), wall_us())
+
+
+def _print(life: Life, owed: Sequence[Obligation], *, as_json: bool, sealed: int | None = None) -> None:
+    if as_json:
+        write(json.dumps({**whole_of(life, owed), **({"batch": sealed} if sealed else {})}, indent=2))
+        return
+    state = life.procedure
+    out.print(Text(f"{life.issue}: ") + Text(state.stage, style=STYLES[state.stage]), soft_wrap=True)
+    if len(life.names) > 1:
+        out.print(f"relapsed as {', '.join(life.names[1:])}", markup=False, soft_wrap=True)
+    if sealed is not None:
+        out.print(f"sealed in batch {sealed}, revision {state.revision}", style="dim", markup=False)
+    for one in life.happenings:
+        out.print(_line(one), markup=False, soft_wrap=True)
+    for one, why in life.unfitting:
+        out.print(f"DOES NOT FIT ({why}): {_line(one)}", style="red", markup=False, soft_wrap=True)
+    for due in owed:
+        out.print(Text(owed_words(due, local_zone()), style=STYLES[due.state]), soft_wrap=True)
+
+
+def _line(one: Happening) -> str:
+    """Say a happening in a line."""
+    parts = [f"{shown(one.at_us)}  {str(one.act).replace('_', ' ')}"]
+    parts += [f"by the {one.party}"] if one.party else []
+    parts += [f"to {one.spoken_to}"] if one.spoken_to else []
+    parts += [f"reference {one.reference}"] if one.reference else []
+    parts += [f"“{one.words}”"] if one.words else []
+    parts += [f"next update {shown(one.next_update_us)}"] if one.next_update_us else []
+    if one.actor != PROGRAM:
+        late = one.recorded_us - one.at_us >= 60 * SECOND_US
+        parts.append(f"({one.actor}{', recorded ' + shown(one.recorded_us) if late else ''})")
+    return ", ".join(parts)

@@ -1,0 +1,134 @@
+"""Follows the lives of Critical Issues in the ledger: for the status, the metrics and the log.
+
+The ledger is the truth: whenever a turn or a happening of a target is kept, its lives are read again, in a thread, and
+never added up here. What is owed is reckoned anew each second, so that an obligation which passes its time is said.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+
+import structlog
+
+from probe.clock import SECOND_US, Clock
+from probe.core.happenings import Happening
+from probe.core.lives import NO_LIVES, Life, Lives, distinct
+from probe.core.obligations import Duty, Obligation, ObligationState, Pledges, obligations
+from probe.issues import summary_of
+from probe.ledger import LedgerError, lives_in
+from probe.metrics import Metrics
+from probe.times import utc
+from probe.view import View
+
+log = structlog.get_logger("issuebook")
+
+LOOK_INTERVAL_S = 1.0
+
+
+class IssueBook:
+    """Knows the lives of the targets that are watched."""
+
+    def __init__(self, *, address: str, clock: Clock, metrics: Metrics, view: View) -> None:
+        self._address = address
+        self._clock = clock
+        self._metrics = metrics
+        self._view = view
+        self._pledges: Mapping[str, Pledges] = {}
+        self._lives: dict[str, Lives] = {}
+        self._changed: set[str] = set()
+        self._shown: set[str] = set()
+        self._missed: set[tuple[str, Duty, int]] = set()
+
+    def configure(self, pledges: Mapping[str, Pledges]) -> None:
+        """Follow these targets from now on, by what was agreed for each."""
+        self._changed |= pledges.keys() - self._pledges.keys()
+        self._pledges = pledges
+
+    def turned(self, target: str) -> None:
+        """Hear that the ledger has something new of a target's issues; never wait."""
+        self._changed.add(target)
+
+    def told(self, happening: Happening) -> None:
+        """Hear that a happening is sealed, and say it."""
+        log.warning(
+            "critical_issue.told",
+            target=happening.target,
+            issue=happening.issue,
+            act=happening.act,
+            at=utc(happening.at_us // SECOND_US),
+            by=happening.actor,
+            **({"party": happening.party} if happening.party else {}),
+        )
+        self.turned(happening.target)
+
+    async def follow_forever(self) -> None:
+        """Read what has changed, and show what is owed, each second."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_INTERVAL_S)
+
+    async def look(self) -> None:
+        """Read what has changed, and show what is owed now."""
+        await self._read()
+        now_us = self._clock.now_us()
+        # Most targets have no issue, and are not touched: all this happens between attempts.
+        touched = {target for target, lives in self._lives.items() if not all(map(_is_over, lives.values()))}
+        missed: set[tuple[str, Duty, int]] = set()
+        for target in sorted((touched | self._shown) & self._pledges.keys()):
+            current = [life for life in distinct(self._lives.get(target, NO_LIVES)) if not _is_over(life)]
+            owed = [(life, obligations(life, self._pledges[target], now_us)) for life in current]
+            self._view.show_issues(target, [summary_of(*one) for one in owed])
+            self._metrics.show_obligations(target, Counter((one.name, one.state) for _, every in owed for one in every))
+            for life, every in owed:
+                for one in every:
+                    if one.state is ObligationState.MISSED:
+                        missed.add(key := (life.issue, one.name, one.due_us))
+                        if key not in self._missed:
+                            _say_missed(life, one)
+        self._shown, self._missed = touched, missed
+
+    async def _read(self) -> None:
+        """Read the lives of the targets that changed; what can't be read now is tried again."""
+        changed, self._changed = self._changed & self._pledges.keys(), set()
+        if not changed:
+            return
+        # One target is asked for by itself; at a start all are, and then one reading serves them all.
+        alone = next(iter(changed)) if len(changed) == 1 else None
+        try:
+            found = await asyncio.to_thread(lives_in, self._address, alone)
+        except LedgerError as error:
+            self._changed |= changed
+            log.warning("critical_issue.not_read", reason=str(error))
+            return
+        for target in sorted(changed):
+            before, self._lives[target] = self._lives.get(target), found.get(target, NO_LIVES)
+            if before is not None:
+                _say_changes(before, self._lives[target])
+
+
+def _say_missed(life: Life, one: Obligation) -> None:
+    log.error(
+        "obligation.missed",
+        target=life.target,
+        issue=life.issue,
+        obligation=one.name,
+        owed_by=one.owed_by,
+        due=utc(one.due_us // SECOND_US),
+    )
+
+
+def _is_over(life: Life) -> bool:
+    return life.procedure.is_over
+
+
+def _say_changes(before: Lives, after: Lives) -> None:
+    """Say of an issue that it relapsed, or is over."""
+    for life in distinct(after):
+        known = before.get(life.issue)
+        if known is None:
+            continue
+        facts = {"target": life.target, "issue": life.issue}
+        if life.procedure.relapses > known.procedure.relapses:
+            log.critical("critical_issue.relapsed", **facts, opened_as=life.names[-1])
+        if life.procedure.is_over and not known.procedure.is_over:
+            log.warning("critical_issue.over", **facts, stage=life.procedure.stage)

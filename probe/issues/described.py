@@ -1,0 +1,74 @@
+"""An issue's life as JSON has it, for scripts and for the status body."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from probe.core.happenings import Happening
+from probe.core.lives import Life
+from probe.core.obligations import Obligation
+
+SECOND_US: Final = 1_000_000
+
+
+def iso(moment_us: int) -> str | None:
+    """Write a moment in UTC, to the second; None if there is none."""
+    return f"{datetime.fromtimestamp(moment_us // SECOND_US, UTC):%Y-%m-%dT%H:%M:%SZ}" if moment_us else None
+
+
+def summary_of(life: Life, owed: Iterable[Obligation]) -> dict[str, Any]:
+    """Say where an issue stands, and what each side owes."""
+    state = life.procedure
+    return {
+        "issue": life.issue,
+        "names": list(life.names),
+        "target": life.target,
+        "stage": state.stage,
+        "revision": state.revision,
+        "opened": iso(state.opened_us),
+        "noticed": iso(state.noticed_us),
+        "restored": iso(state.restored_us),
+        "line_called": iso(state.line_called_us),
+        "called_back": iso(state.called_back_us),
+        "agreed": {party: iso(at_us) for party, at_us in state.agreed},
+        "disagreed": list(state.disagreed),
+        "resolved": iso(state.resolved_us),
+        "reclassified": iso(state.reclassified_us),
+        "relapses": state.relapses,
+        "cases": list(state.cases),
+        "references": list(state.references),
+        "obligations": [
+            {
+                "obligation": one.name,
+                "owed_by": one.owed_by,
+                "due": iso(one.due_us),
+                "state": one.state,
+                "met": iso(one.met_us),
+            }
+            for one in owed
+        ],
+    }
+
+
+def whole_of(life: Life, owed: Iterable[Obligation]) -> dict[str, Any]:
+    """Say the same, and all that happened."""
+    return {
+        **summary_of(life, owed),
+        "happenings": [_happening(one) for one in life.happenings],
+        "unfitting": [{**_happening(one), "refusal": why} for one, why in life.unfitting],
+    }
+
+
+def _happening(one: Happening) -> dict[str, Any]:
+    return {
+        "happening": one.happening,
+        "act": one.act,
+        "at": iso(one.at_us),
+        "recorded": iso(one.recorded_us),
+        "actor": one.actor,
+        "words": one.words,
+        "party": one.party,
+        "spoken_to": one.spoken_to,
+        "reference": one.reference,
+        "next_update": iso(one.next_update_us),
+    }

@@ -1,0 +1,34 @@
+"""Who calls whom when a Critical Issue opens, by the settings."""
+
+from probe.core.callsheet import Contacts
+from probe.core.obligations import Pledges
+from probe.settings.model import Contract, Settings
+
+
+def contract_of(settings: Settings, target: str) -> Contract | None:
+    """Give the contract of a target; None if it is not configured (any more)."""
+    return next((one.contract for one in settings.targets if one.name == target), None)
+
+
+def pledges_of(settings: Settings | None, target: str) -> Pledges:
+    """Give what was agreed for a target; by the defaults where nothing is known of it."""
+    contract = None if settings is None else contract_of(settings, target)
+    return Pledges() if contract is None else contract.pledges()
+
+
+def contacts_of(settings: Settings | None, target: str) -> Contacts:
+    """Give all that a call sheet says of people; "" where nothing is known."""
+    if settings is None:
+        return Contacts()
+    company = settings.company
+    contract = contract_of(settings, target) or Contract()
+    return Contacts(
+        company=company.name,
+        contact_name=company.contact_name,
+        contact_phone=company.contact_phone,
+        contact_email=company.contact_email,
+        severity_1_line=contract.severity_1_line,
+        tam_name=contract.tam.name,
+        tam_phone=contract.tam.phone,
+        tam_email=contract.tam.email,
+    )

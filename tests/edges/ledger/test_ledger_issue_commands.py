@@ -1,0 +1,126 @@
+"""The `issue` commands where no daemon runs: the command itself seals what it is told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from probe.__main__ import app
+from probe.core.lives import distinct
+from probe.ledger import lives_in, propose
+from probe.ledger.store import Store
+
+MakeStore = Callable[..., Store]
+SMTP = {"host": "localhost", "sender": "a@b.example", "recipient": "b@b.example"}
+
+
+class Shell:
+    """Runs commands on one ledger, each with the settings of a profile."""
+
+    def __init__(self, ledger: Path, profile: str = "sparkpost-enterprise") -> None:
+        self._config = ledger.parent / f"{profile}.yaml"
+        contract = {
+            "profile": profile,
+            "severity_1_line": "+1 555 0100",
+            "tam": {"name": "Terry", "phone": "+1 555 01"},
+        }
+        targets = [{"name": "main", "smtp": SMTP, "contract": contract}]
+        self._config.write_text(yaml.safe_dump({"targets": targets, "ledger": {"url": str(ledger)}}))
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        """Run one; return its exit code and all that it said."""
+        ended = CliRunner().invoke(app, ["issue", *arguments, "-c", str(self._config)], env={"TZ": "UTC"})
+        return ended.exit_code, ended.output
+
+    def json(self, *arguments: str) -> Any:
+        """Run one that prints JSON."""
+        return json.loads(self(*arguments, "--json")[1])
+
+
+@pytest.fixture
+def shell(kept: Path) -> Shell:
+    """Stand before the ledger of the script, with its one issue that is restored."""
+    return Shell(kept)
+
+
+def test_an_issue_is_named_by_its_beginning_or_not_at_all(kept: Path, shell: Shell) -> None:
+    """As long as one alone is meant; else the sentence lists them."""
+    (life,) = distinct(lives_in(str(kept))["main"])
+    for name in ((), ("main",), (life.issue,)):
+        assert shell.json("show", *name)["issue"] == life.issue
+    assert shell("show", "other") == (
+        2, 'There is no Critical Issue "other"; `sev1probe issue list --all` lists them.\n',
+    )  # fmt: skip
+
+
+def test_two_open_issues_are_asked_about(make_script: Any, path: Path, make_store: MakeStore) -> None:
+    """Nothing is recorded of the wrong one."""
+    store, script = make_store(path), make_script()
+    for batch in [script.second(), *[script.second(down=["main", "other"]) for _ in range(4)]]:
+        store.append(batch)
+    store.close()
+    code, said = Shell(path)("called", "--by", "nina")
+    assert (code, said.startswith("Which one? Name one of main-")) == (2, True)
+
+
+def test_exit_codes_say_what_a_script_must_know(shell: Shell) -> None:
+    """1 while an issue is not over and for a refusal, 2 for a wrong command line, 3 for no ledger."""
+    assert shell("list")[0] == 1
+    assert shell("called-back", "--by", "nina")[0] == 1
+    assert shell("called", "--by", " ")[0] == 1
+    assert shell("called", "--at", "soon")[0] == 2
+    assert shell("called", "--ledger", "/nowhere/at/all")[0] == 3
+    for party in ("customer", "provider"):
+        assert shell("agree", party, "--by", "nina")[0] == 0
+    assert shell("list")[0] == 0
+    assert shell("list", "--all")[0] == 0
+    assert shell("show")[0] == 2
+
+
+def test_what_is_told_is_shown_with_both_its_times(shell: Shell) -> None:
+    """When it happened, in the operator's zone, and when it was recorded if that was much later."""
+    called = shell("called", "--by", "nina", "--to", "Ana", "--reference", "S1", "--at", "20m")
+    assert called[0] == 0
+    assert "revision 3" in called[1]
+    back = shell.json("called-back", "--by", "otto", "--at", "1m", "--next-update", "30m")
+    states = {one["obligation"]: one["state"] for one in back["obligations"]}
+    assert states == {"call_line": "missed", "call_back": "missed", "update": "pending"}
+    said = shell("show")[1]
+    assert "UTC  line called, to Ana, reference S1, (nina, recorded " in said
+    assert "missed: the provider was to call back by" in said
+
+
+def test_what_somebody_did_meanwhile_is_not_overwritten(shell: Shell) -> None:
+    """Whoever insists on a revision is told that it is another one by now."""
+    revision = str(shell.json("show")["revision"])
+    assert shell("update", "--by", "nina", "--words", "a", "--if-revision", revision)[0] == 0
+    code, said = shell("update", "--by", "otto", "--words", "b", "--if-revision", revision)
+    assert (code, "somebody was faster" in said) == (1, True)
+
+
+def test_the_newer_contract_has_no_line_to_call(kept: Path) -> None:
+    """A Support Case and the TAM are told instead, and asked for."""
+    shell = Shell(kept, "bird-premium-email")
+    code, said = shell("called", "--by", "nina")
+    assert (code, "no Severity 1 line" in said) == (1, True)
+    sheet = shell("call-sheet")[1]
+    assert "CALL: Terry, +1 555 01" in sheet
+    assert "Submit a Support Case" in sheet
+    assert shell("submitted", "--reference", "4711", "--by", "nina")[0] == 0
+    told = shell.json("escalated", "--to", "Terry", "--by", "nina")
+    assert (told["cases"], [one["obligation"] for one in told["obligations"]]) == (["4711"], ["submit_case"])
+
+
+def test_what_nobody_decides_on_is_said_so(
+    kept: Path, shell: Shell, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that holds the ledger and does not look leaves it in the inbox; the exit code is 3."""
+    monkeypatch.setattr(propose, "__defaults__", (0.0,))  # not ten seconds
+    store = make_store(kept)
+    code, said = shell("called", "--by", "nina")
+    assert (code, "it lies in the inbox" in said) == (3, True)
+    store.close()

@@ -1,0 +1,135 @@
+"""What the daemon says and shows of the lives in its ledger."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from structlog.testing import capture_logs
+
+from probe import clock
+from probe.core.happenings import Act, Happening, Party, named
+from probe.core.obligations import Pledges
+from probe.issuebook import IssueBook
+from probe.ledger import propose
+from probe.ledger.store import Store
+from probe.metrics import Metrics
+from probe.view import View
+
+MakeStore = Callable[..., Store]
+
+
+class StillClock(clock.SystemClock):
+    """A clock that is moved by hand."""
+
+    def __init__(self, now_us: int) -> None:
+        super().__init__()
+        self.us = now_us
+
+    def now_us(self) -> int:
+        """Tell the time."""
+        return self.us
+
+
+class Scene:
+    """A book over a ledger in which one issue opens."""
+
+    def __init__(self, path: Path, make_store: MakeStore, script: Any) -> None:
+        self.path, self.script = path, script
+        self.store = make_store(path, wall_us=clock.wall_us)
+        self.play(down=0, up=1)
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry, version="0", rules_version=2)
+        self.metrics.configure([_Target()], [])
+        self.view = View(version="0", vantage="here", started_second=0)
+        self.view.configure("here", script.terms, [])
+        self.clock = StillClock(script.next_second * clock.SECOND_US)
+        self.book = IssueBook(address=str(path), clock=self.clock, metrics=self.metrics, view=self.view)
+        self.book.configure(dict.fromkeys(script.terms, Pledges()))
+
+    def play(self, *, down: int, up: int) -> None:
+        """Let the service fail, and work again."""
+        for _ in range(down):
+            self.store.append(self.script.second(down=["main"]))
+        for _ in range(up):
+            self.store.append(self.script.second())
+
+    async def look(self) -> list[str]:
+        """Let the book look as it does each second; return the events that it says."""
+        self.book.turned("main")
+        with capture_logs() as lines:
+            await self.book.look()
+        return [line["event"] for line in lines]
+
+    def tell(self, act: Act, **more: Any) -> None:
+        """Tell something of the issue, now."""
+        now_us = clock.wall_us()
+        fields = {"actor": "nina", "words": "so", "issue": self.shown()[0]["issue"], **more}
+        happening = named(Happening(target="main", act=act, at_us=now_us, recorded_us=now_us, **fields))
+        self.store.close()
+        propose(str(self.path), happening)
+        self.store.open()
+
+    def shown(self) -> Any:
+        """Give what the status says of the target's issues."""
+        return next(one for one in self.view.status()["targets"] if one["target"] == "main")["issues"]
+
+    def metric(self, obligation: str, state: str) -> float:
+        """Give the count of obligations."""
+        labels = f'obligation="{obligation}",state="{state}",target="main"'
+        text = generate_latest(self.registry).decode()
+        return float(text.split(f"sev1probe_obligations{{{labels}}} ")[1].split("\n")[0])
+
+
+class _Target:
+    name = "main"
+    surfaces = ()
+
+
+@pytest.fixture
+def scene(path: Path, make_store: MakeStore, script: Any) -> Scene:
+    """Give a book over a calm ledger."""
+    return Scene(path, make_store, script)
+
+
+async def test_an_obligation_that_passes_its_time_is_said_once(scene: Scene) -> None:
+    """It is pending, then missed: in the status, in the metrics, and in one line of the log."""
+    assert await scene.look() == []
+    assert scene.shown() == []
+    scene.play(down=4, up=0)
+    assert await scene.look() == []
+    assert [one["state"] for one in scene.shown()[0]["obligations"]] == ["pending"]
+    assert scene.metric("call_line", "pending") == 1
+    scene.clock.us += Pledges().call_within_us + 9 * clock.SECOND_US
+    assert await scene.look() == ["obligation.missed"]
+    assert await scene.look() == []
+    assert (scene.metric("call_line", "pending"), scene.metric("call_line", "missed")) == (0, 1)
+
+
+async def test_a_relapse_and_the_end_are_said(scene: Scene) -> None:
+    """The same issue goes on under its first name; once both sides agreed nothing is shown of it."""
+    scene.play(down=4, up=4)
+    await scene.look()
+    name = scene.shown()[0]["issue"]
+    scene.play(down=4, up=4)
+    assert await scene.look() == ["critical_issue.relapsed"]
+    assert (scene.shown()[0]["issue"], len(scene.shown()[0]["names"])) == (name, 2)
+    for party in Party:
+        scene.tell(Act.AGREED, party=party)
+    assert "critical_issue.over" in await scene.look()
+    assert scene.shown() == []
+    assert scene.metric("call_line", "pending") == 0
+
+
+async def test_a_ledger_that_cannot_be_read_is_read_again(scene: Scene, path: Path) -> None:
+    """Nothing is lost: what changed meanwhile is shown once it can be read."""
+    scene.play(down=4, up=0)
+    away = path.with_suffix(".away")
+    os.rename(path, away)
+    assert await scene.look() == ["critical_issue.not_read"]
+    os.rename(away, path)
+    with capture_logs():
+        await scene.book.look()
+    assert len(scene.shown()) == 1

@@ -19,7 +19,9 @@ def loaded(path: Path) -> Loaded:
 
 
 async def _build(settings: Settings) -> None:
-    Workshop(SystemClock()).plan(settings)
+    workshop = Workshop(SystemClock())
+    workshop.plan(settings)
+    workshop.couriers(settings)
 
 
 def check_config(path: Path, *, show: bool) -> None:

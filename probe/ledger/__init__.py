@@ -14,6 +14,7 @@ from probe.ledger.export import (
     write_jsonl,
 )
 from probe.ledger.export_remarks import FORMAT_VERSION
+from probe.ledger.outbox import Outbox
 from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit
@@ -45,6 +46,7 @@ __all__ = [
     "LedgerRefused",
     "LedgerTooNew",
     "LedgerUnwritable",
+    "Outbox",
     "Recovery",
     "RemarkKind",
     "Report",

@@ -1,5 +1,6 @@
 """One YAML file and its secrets, read into frozen settings."""
 
+from probe.settings.courier import Courier
 from probe.settings.effective import effective
 from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import PLACEHOLDER_PATTERN, PLACEHOLDERS, REDACTED
@@ -28,6 +29,7 @@ __all__ = [
     "Connections",
     "Contract",
     "Control",
+    "Courier",
     "Ledger",
     "Listener",
     "Loaded",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from probe.settings.duration import format_duration
+from probe.settings.kinds import is_loopback
 from probe.settings.model import Control, Settings, Target
 from probe.settings.problem import Findings, Path
 
@@ -22,6 +23,7 @@ def warn(settings: Settings, findings: Findings) -> None:
         _warn_of_caps(target, ("targets", place), findings)
     _warn_of_few_controls(settings, findings)
     _warn_of_shared_fates(settings, findings)
+    _warn_of_plain_couriers(settings, findings)
 
 
 def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
@@ -41,6 +43,14 @@ def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
             f"agree on {target.in_flight_max} with the provider first"
         )
         findings.warn((*path, "in_flight_max"), sentence)
+
+
+def _warn_of_plain_couriers(settings: Settings, findings: Findings) -> None:
+    for place, courier in enumerate(settings.notify):
+        parts = urlsplit(courier.url.get_secret_value()) if courier.kind != "apprise" else None
+        if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            sentence = "what is told travels in plain text, and so do headers; use https unless the network is your own"
+            findings.warn(("notify", place, "url"), sentence)
 
 
 def _warn_of_few_controls(settings: Settings, findings: Findings) -> None:

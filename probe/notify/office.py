@@ -84,11 +84,19 @@ class Office:
                     await self.enrol()
                     self._something.clear()
                 for desk, _ in list(self._desks.values()):
-                    desk.wake(await self._kept.count_after(desk.place))
+                    await self._wake(desk)
             except OutboxError as error:
                 log.error("notify.outbox_trouble", reason=str(error))
                 await asyncio.sleep(ENROL_AGAIN_S)
                 self.wake()
+
+    async def _wake(self, desk: Desk) -> None:
+        """Tell a desk how many notices wait for it; if it told some meanwhile, count again."""
+        place = None
+        while place != desk.place:
+            place = desk.place
+            waiting = await self._kept.count_after(place)
+        desk.wake(waiting)
 
     async def close(self) -> None:
         """End all desks; what is not told yet is told after the next start."""

@@ -141,6 +141,7 @@ class Shelf:
     kept: list[Turn] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     trouble: str = ""
+    counts_slowly: Callable[[], Awaitable[None]] | None = None
 
     def _check(self) -> None:
         if self.trouble:
@@ -159,9 +160,12 @@ class Shelf:
         return tuple(told[:limit])
 
     async def count_after(self, place: Place) -> int:
-        """Count."""
+        """Count, and take some time to answer."""
         self._check()
-        return len(self.kept) - place.batch
+        waiting = len(self.kept) - place.batch
+        if self.counts_slowly is not None:
+            await self.counts_slowly()
+        return waiting
 
     async def settle(self, name: str, place: Place) -> None:
         """Keep a place."""

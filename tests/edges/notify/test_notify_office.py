@@ -54,6 +54,28 @@ async def test_what_is_kept_is_told_in_its_order(
     assert [body["ends"] for body in receiver.bodies] == [False, True]
 
 
+async def test_a_notice_that_is_told_while_it_is_counted_does_not_wait(
+    shelf: "Shelf", watcher: "Watcher", receiver: "Receiver", charge: MakeCharge, turns: Turns
+) -> None:
+    """The number that wait is of the place where the courier is now, not where it was when counting began."""
+    async with at_work(shelf, watcher, charge("webhook", receiver.url)) as office:
+        shelf.kept.append(turns(0))
+
+        async def until_told() -> None:
+            for desk, _ in office._desks.values():
+                desk.wake(1)
+            await watcher.until(lambda: shelf.places["webhook"].batch == 1)
+            shelf.counts_slowly = None
+
+        shelf.counts_slowly = until_told
+        office.wake()
+        await watcher.until(lambda: shelf.counts_slowly is None and shelf.places["webhook"].batch == 1)
+        for _ in range(10):  # What was counted comes to the desk within these turns of the loop.
+            await asyncio.sleep(0)
+
+        assert watcher.left["webhook"] == 0
+
+
 async def test_a_notice_that_is_not_taken_is_tried_again_and_those_behind_it_wait(
     shelf: "Shelf", watcher: "Watcher", receiver: "Receiver", charge: MakeCharge, turns: Turns
 ) -> None:

@@ -4,10 +4,12 @@ import hashlib
 import hmac
 import json
 import signal
+import sqlite3
 import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +138,37 @@ def test_after_kill_9_between_keeping_and_telling_exactly_what_was_promised_is_t
     status = json.loads(daemon.get("/api/v1/status")[1])
     assert status["couriers"]["hook"] == {"kind": "webhook", "waiting": 0, "failing_since": None, "trouble": ""}
     assert command("ledger", "verify", config.parent / "ledger.sqlite3").code == 0
+
+
+def test_an_issue_that_can_not_be_recorded_is_told_all_the_same_and_only_once(
+    start: "Start",
+    target: Describe,
+    settings: Settings,
+    provider: "Provider",
+    receiver: Receiver,
+    until: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    """A ledger that can't be written keeps nobody from being called; the message says so, and is not repeated later."""
+    config = settings(target(persistence="2/4/2"), notify=[webhook(receiver)])
+    daemon = start(config, HOOK_SECRET=SECRET)
+    daemon.wait_for_recent("AA")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # No other process can write meanwhile.
+        daemon.wait_for_log("ledger.unwritable")
+        provider.set("api", "status", status=503)
+        until(lambda: receiver.messages, "the opening is told")
+        assert not receiver.messages[0]["recorded"]
+        assert "NOT YET RECORDED" in receiver.messages[0]["text"]
+        other.execute("ROLLBACK")
+    daemon.wait_for_log("ledger.writable_again")
+    provider.clear("api")
+    until(lambda: len(receiver.messages) >= 2, "the restoration is told")
+    daemon.wait(lambda: daemon.metric("outbox_waiting", courier="hook") == 0, "nothing waits")
+
+    assert receiver.kinds == ["critical_issue.opened", "critical_issue.restored"]
+    assert receiver.messages[1]["recorded"]
+    assert receiver.forged == 0
 
 
 # Alertmanager.

@@ -18,7 +18,7 @@ Between notices the desk repeats what still lasts, for couriers that want it. Wh
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -132,10 +132,10 @@ class Desk:
     async def run(self) -> None:
         """Tell for ever; close the courier at the end."""
         try:
-            if self.charge.repeat_s:
-                await self._learn_what_lasts()
+            is_learned = not self.charge.repeat_s
             while True:
                 self._something.clear()
+                is_learned = is_learned or await self._learn_what_lasts()
                 await self._tell_kept()
                 await self._tell_urgent()
                 if self._lasting and self.charge.repeat_s:
@@ -151,24 +151,34 @@ class Desk:
             async with asyncio.timeout(repeat_s):
                 await self._something.wait()
 
-    async def _learn_what_lasts(self) -> None:
-        """Fold what was told before this start: from the beginning on, in portions."""
+    async def _learn_what_lasts(self) -> bool:
+        """Fold what was told before this start, from the beginning on, in portions; say whether all could be read."""
+        lasting: dict[str, Notice] = {}
         place = Place()
         while found := await self._read(place):
             for place, turn in found:
-                if place > self.place:
-                    return
-                take_in(self._lasting, notice_of(turn, self._wording()))
+                if place <= self.place:
+                    take_in(lasting, notice_of(turn, self._wording()))
+            if place > self.place:
+                break
+        if found is None:
+            return False
+        self._lasting = lasting | self._lasting
+        return True
 
-    async def _read(self, place: Place) -> tuple[tuple[Place, Turn], ...]:
+    async def _read(self, place: Place) -> Sequence[tuple[Place, Turn]] | None:
+        """Read on once that works; None if it does not, and there is something that can't wait."""
         while True:
             try:
                 return await self._kept.after(place, PAGE_TURNS)
             except OutboxError as error:
                 self._watch.failed(self.charge.name, f"what is to be told can't be read: {error}")
-                if self._urgent:
-                    return ()
-                await asyncio.sleep(self._pace.retry_max_s)
+            if self._urgent:
+                return None
+            self._something.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.retry_max_s):
+                    await self._something.wait()
 
     async def _tell_kept(self) -> None:
         while found := await self._read(self.place):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from probe.core.notices import Turn, Wording
+from probe.core.notices import Place, Turn, Wording
 from probe.notify.charge import CourierCharge
 from probe.notify.courier import Courier, OutboxError
 from probe.notify.desk import Desk, Kept, Pace, Watch
@@ -52,10 +52,12 @@ class Office:
         """
         places = await self._kept.enrol(frozenset(charge.name for charge in self._wanted))
         wanted, self._changed = self._wanted, False
+        come: dict[str, Place] = {}
         for charge in [charge for charge in self._desks if charge not in wanted]:
-            _, task = self._desks.pop(charge)
+            desk, task = self._desks.pop(charge)
             task.cancel()
             await asyncio.wait({task})
+            come[charge.name] = desk.place  # At times further than the ledger could keep.
         for charge, courier in wanted.items():
             # A courier that came while the places were asked for is enrolled at the next turn.
             if charge in self._desks or charge.name not in places:
@@ -64,7 +66,7 @@ class Office:
                 charge=charge,
                 courier=courier,
                 kept=self._kept,
-                place=places[charge.name],
+                place=max(places[charge.name], come.get(charge.name, Place())),
                 wording=lambda: self._wording,
                 watch=self._watch,
                 pace=self._pace,
@@ -76,6 +78,7 @@ class Office:
 
     async def work_forever(self) -> None:
         """Wake the desks when there is something to tell, and take up what was configured."""
+        is_in_trouble = False
         while True:
             await self._something.wait()
             self._something.clear()
@@ -85,8 +88,11 @@ class Office:
                     self._something.clear()
                 for desk, _ in list(self._desks.values()):
                     await self._wake(desk)
+                is_in_trouble = False
             except OutboxError as error:
-                log.error("notify.outbox_trouble", reason=str(error))
+                if not is_in_trouble:
+                    log.error("notify.outbox_trouble", reason=str(error))
+                is_in_trouble = True
                 await asyncio.sleep(ENROL_AGAIN_S)
                 self.wake()
 

@@ -166,6 +166,28 @@ async def test_while_the_ledger_is_in_trouble_a_turn_is_told_at_once_and_only_on
     assert receiver.bodies[0]["text"].endswith(NOT_RECORDED)
 
 
+async def test_a_turn_that_can_not_wait_is_told_though_the_outbox_can_not_be_read(
+    shelf: "Shelf", watcher: "Watcher", receiver: "Receiver", charge: MakeCharge, turns: Turns
+) -> None:
+    """A courier that waits for the ledger leaves off waiting; what lasted before is repeated once it can be read."""
+    shelf.kept.append(turns(-500, issue="old"))
+    patient = Pace(retry_first_s=0.01, retry_max_s=60.0, jitter_s=0.01)
+    office = Office(kept=shelf, watch=watcher, pace=patient)  # type: ignore[arg-type]
+    alerts = charge("alertmanager", receiver.url, repeat_s=0.05)
+    office.configure([(alerts, build(alerts))], WORDING)
+    await office.enrol()
+    shelf.trouble = "the server is away"
+    await watcher.until(lambda: watcher.troubles == ["what is to be told can't be read: the server is away"])
+    office.urgent(turns(0))
+    await receiver.until(lambda: len(receiver.taken) >= 1)
+    shelf.trouble = ""
+    await receiver.until(lambda: len(receiver.bodies[-1]) == 2)
+    await office.close()
+
+    assert [alert["labels"]["issue"] for alert in receiver.bodies[0]] == ["main-a"]
+    assert {alert["labels"]["issue"] for alert in receiver.bodies[-1]} == {"main-a", "old"}
+
+
 async def test_what_lasts_is_repeated_until_it_is_over_also_after_a_restart(
     shelf: "Shelf", watcher: "Watcher", receiver: "Receiver", charge: MakeCharge, turns: Turns, blind: Any
 ) -> None:

@@ -309,10 +309,6 @@ def test_notify_test_says_in_one_line_each_what_happened(
         "people (apprise): NOT told: the service did not take it",
     ]
     assert "hunter2" not in worked.out + worked.err + failed.out + failed.err
-    shown = command("check-config", config, "--show", **environment)
-    assert shown.code == 0
-    assert "hunter2" not in shown.out + shown.err
-
     none = command("notify", "test", "--config", settings(target()))
     assert none.code == 2
     assert "there is no courier" in none.err

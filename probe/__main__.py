@@ -36,6 +36,8 @@ ledger_app = typer.Typer(
 )
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(issue_app, name="issue")
+notify_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tell people and their tools.")
+app.add_typer(notify_app, name="notify")
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The settings, one YAML file.", metavar="FILE")]
 LedgerAddress = Annotated[
@@ -309,6 +311,22 @@ def totals(
     from probe.commands.totals import totals as command
 
     command(ledger_of(ledger, config), first, last, target, as_json=as_json)
+
+
+@notify_app.callback()
+def _notify() -> None:
+    """Tell people and their tools."""
+
+
+@notify_app.command(name="test", short_help="Send one notice through each courier, and say what happened.")
+def notify_test(config: Config) -> None:
+    """Send one notice that says it is a test through each courier, and say what happened, in one line each.
+
+    The exit code is 1 unless all of them worked. Works while a daemon runs, and without one.
+    """
+    from probe.commands.notify import test as command
+
+    command(config)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from probe.herald import Herald
 from probe.issuebook import IssueBook
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
 from probe.ledger.tables import RemarkKind
+from probe.messenger import Messenger
 from probe.metrics import Metrics
+from probe.notify import Courier, CourierCharge
 from probe.pages import DOCUMENTS, PageCharge, Pollers
 from probe.runner import Runner
 from probe.settings import Loaded, Settings, SettingsError, contacts_of, load, pledges_of
@@ -65,8 +67,17 @@ class Daemon:
         self._metrics = Metrics(CollectorRegistry(), version=VERSION, rules_version=RULES_VERSION)
         self._view = View(version=VERSION, vantage=settings.vantage, started_second=self._clock.now_us() // SECOND_US)
         self._issues = IssueBook(address=settings.ledger.url, clock=self._clock, metrics=self._metrics, view=self._view)
-        self._teller = Teller(metrics=self._metrics, view=self._view, turned=self._issues.turned)
         self._ledger = Ledger(settings.ledger.url, settings.vantage)
+        self._messenger = Messenger(
+            outbox=self._ledger.outbox(), clock=self._clock, metrics=self._metrics, view=self._view
+        )
+        self._teller = Teller(
+            metrics=self._metrics,
+            view=self._view,
+            turned=self._issues.turned,
+            on_turns=self._messenger.office.wake,
+            on_unrecorded=self._messenger.office.urgent,
+        )
         self._queue = LedgerQueue(
             self._ledger,
             records_max=settings.ledger.queue_records_max,
@@ -116,11 +127,11 @@ class Daemon:
         """
         settings = self._settings
         self._listen_to_signals()
-        plan = self._workshop.plan(settings)
+        plan, couriers = self._workshop.plan(settings), self._workshop.couriers(settings)
         await self._ledger.open()
         recovery = await self._ledger.recover(plan.terms)
         _log_recovery(recovery, self._ledger.name)
-        self._show(settings, plan.terms, recovery.states)
+        self._show(settings, plan.terms, couriers, recovery.states)
         self._show_chain(recovery)
         self._vigil.take_up(await asyncio.to_thread(remarks_of, settings.ledger.url, RemarkKind.CONDITION))
         runner = self._runner = Runner(
@@ -140,6 +151,7 @@ class Daemon:
             )
         )
         await self._listener.start()
+        await self._messenger.open()
         self._log_start()
         self._started.set()
         _keep_the_cadence()
@@ -151,6 +163,7 @@ class Daemon:
             asyncio.create_task(self._vigil.watch_forever()),
             asyncio.create_task(self._herald.tell_forever()),
             asyncio.create_task(self._issues.follow_forever()),
+            asyncio.create_task(self._messenger.office.work_forever()),
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
@@ -208,6 +221,8 @@ class Daemon:
             log.warning("settings.need_a_restart", parts=changed, until_then="they keep what they were started with")
         settings = loaded.settings.model_copy(update=kept)
         plan = self._workshop.plan(settings)
+        # In a thread: Apprise takes a fifth of a second to load.
+        couriers = await asyncio.to_thread(self._workshop.couriers, settings)
         watched = {target.name for target in self._settings.targets}
         come = [target for target in plan.terms if target not in watched]
         states = {target: state for target in come if (state := runner.state_of(target)) is not None}
@@ -218,16 +233,23 @@ class Daemon:
         else:
             runner.replace(plan, {})
         self._settings = settings
-        self._show(settings, plan.terms, states)
+        self._show(settings, plan.terms, couriers, states)
         return settings
 
-    def _show(self, settings: Settings, terms: Mapping[str, Terms], states: Mapping[str, TargetState]) -> None:
+    def _show(
+        self,
+        settings: Settings,
+        terms: Mapping[str, Terms],
+        couriers: Sequence[tuple[CourierCharge, Courier]],
+        states: Mapping[str, TargetState],
+    ) -> None:
         """Show and tell by these settings from now on; `states` are those of targets that come into view."""
         calls = {name: whom_to_call(contacts_of(settings, name), pledges_of(settings, name)) for name in terms}
         self._teller.configure(terms, calls)
         self._issues.configure({name: pledges_of(settings, name) for name in terms})
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
-        self._metrics.configure(settings.targets, settings.controls, _sources(settings))
+        self._metrics.configure(settings.targets, settings.controls, _sources(settings), settings.notify)
+        self._messenger.configure(couriers, settings.vantage, terms)
         self._herald.configure(settings.on_condition)
         self._vigil.configure([*terms], settings.blind_after_s, max(_timeouts_s(settings)))
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
@@ -254,6 +276,7 @@ class Daemon:
         waiting = self._queue.records
         self._teller.tell_rest()
         self._herald.close()
+        await _whatever_happens(self._messenger.close(), limit_s * STOP_SHARE_CUT_OFF)
         for helper in helpers:
             helper.cancel()
         await asyncio.wait(helpers, timeout=limit_s * STOP_SHARE_CUT_OFF)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from probe.core.model import ControlOutcome, IssueEvent, IssueTurn, Remark, Terms
+from probe.core.model import Condition, ControlOutcome, IssueEvent, IssueTurn, Remark, Terms
 from probe.core.schedule import Slot
 from probe.ledger import Batch, Commit, LedgerQueue
 from probe.metrics import Metrics
@@ -33,8 +33,19 @@ DO: Mapping[str, str] = {
 class Teller:
     """Hands closed seconds to the ledger, and tells them to the metrics, the view and the log once they are kept."""
 
-    def __init__(self, *, metrics: Metrics, view: View, turned: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        view: View,
+        turned: Callable[[str], None] = lambda _target: None,
+        on_turns: Callable[[], None] = lambda: None,
+        on_unrecorded: Callable[[IssueEvent | Condition], None] = lambda _turn: None,
+    ) -> None:
         """`turned` hears of a target once a turn of its Critical Issue is kept."""
+        self._on_turns = on_turns
+        self._on_unrecorded = on_unrecorded
+        self._conditions: deque[Condition] = deque()  # that are not kept yet
         self._metrics = metrics
         self._view = view
         self._turned = turned
@@ -104,6 +115,10 @@ class Teller:
     def remark(self, remark: Remark) -> None:
         """Pass on to the ledger what is kept beside the seconds; it is told once it is kept."""
         assert self._queue is not None
+        if isinstance(remark, Condition):
+            self._conditions.append(remark)
+            if self._in_trouble:
+                self._on_unrecorded(remark)
         self._queue.remark(remark)
 
     def started(self, slot: Slot, lateness_us: int) -> None:
@@ -133,6 +148,10 @@ class Teller:
         for remark in batch.remarks:
             self._metrics.observe_remark(remark)
             self._view.observe_remark(remark)
+            if isinstance(remark, Condition):
+                self._conditions.popleft()
+        if any(step.events for step in batch.steps) or any(isinstance(remark, Condition) for remark in batch.remarks):
+            self._on_turns()
         self._show_ledger()
 
     def in_trouble(self, reason: str, waiting_records: int) -> None:
@@ -145,6 +164,8 @@ class Teller:
                 if not told:
                     self._offered[place] = (entry, True)
                     self._tell_soon(entry, recorded=False)
+            for condition in self._conditions:
+                self._on_unrecorded(condition)
         self._show_ledger()
 
     def recovered(self) -> None:
@@ -180,6 +201,8 @@ class Teller:
         self._view.observe(entry.step, entry.state)
         for event in entry.step.events:
             _say_turn(event, entry, recorded, self._calls.get(event.target, ""))
+            if not recorded:
+                self._on_unrecorded(event)
         if entry.step.reason:
             log.warning(
                 "seconds.unobserved",

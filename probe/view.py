@@ -75,6 +75,16 @@ class ControlView:
     trusted: bool | None = None
 
 
+@dataclass(slots=True)
+class CourierView:
+    """What is shown of one courier; `trouble` only once it has failed for long."""
+
+    kind: str
+    waiting: int = 0
+    failing_since_second: int = 0
+    trouble: str = ""
+
+
 class View:
     """The daemon's picture of itself."""
 
@@ -86,6 +96,7 @@ class View:
         self._controls: dict[str, ControlView] = {}
         self._clock: ClockState | None = None
         self._conditions: dict[tuple[str, str], Condition] = {}
+        self.couriers: dict[str, CourierView] = {}
         self.chain: tuple[int, str] = (0, "")
         self.ledger_trouble = ""
         self.settings_trouble = ""
@@ -179,6 +190,7 @@ class View:
             "ledger": {"trouble": self.ledger_trouble, "head_sequence": self.chain[0], "head_digest": self.chain[1]},
             "clock": None if self._clock is None else _clock(self._clock),
             "conditions": [_condition(condition) for condition in self._conditions.values()],
+            "couriers": {name: _courier(seen) for name, seen in self.couriers.items()},
             "network_faults": (NO_CONTROLS, ONE_CONTROL, CONTROLS_DECIDE)[min(len(self._controls), 2)],
             "controls": {name: _control(seen) for name, seen in self._controls.items()},
             "targets": [_target(name, target) for name, target in self._targets.items()],
@@ -273,6 +285,15 @@ def _control(seen: ControlView) -> dict[str, Any] | None:
         "cause": None if last is None else last.cause,
         "success_ratio": None if seen.success_ppm is None else seen.success_ppm / PPM,
         "trusted": seen.trusted,
+    }
+
+
+def _courier(seen: CourierView) -> dict[str, Any]:
+    return {
+        "kind": seen.kind,
+        "waiting": seen.waiting,
+        "failing_since": utc(seen.failing_since_second) if seen.trouble else None,
+        "trouble": seen.trouble,
     }
 
 

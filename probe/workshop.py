@@ -11,6 +11,7 @@ import aiodns
 from probe.clock import SECOND_US, Clock
 from probe.core.model import Surface
 from probe.core.schedule import slots
+from probe.notify import Courier, CourierCharge, build
 from probe.plan import Charge, Control, Plan
 from probe.settings import Control as ControlSettings
 from probe.settings import Problem, Settings, SettingsError, StatusPage, Target
@@ -75,6 +76,21 @@ class Workshop:
             SettingsError: If a trust store can't be used.
         """
         return [(page, self._context(page.ca_file)) for page in settings.status_pages]
+
+    def couriers(self, settings: Settings) -> list[tuple[CourierCharge, Courier]]:
+        """Build the couriers; nothing is sent.
+
+        Raises:
+            SettingsError: If one can't be built from its settings.
+        """
+        found = []
+        for place, courier in enumerate(settings.notify):
+            charge = CourierCharge.of(courier, self._context(courier.ca_file))
+            try:
+                found.append((charge, build(charge)))
+            except ValueError as error:
+                raise SettingsError((Problem(file=f"notify[{place}]", line=0, sentence=str(error)),)) from None
+        return found
 
     def surface(self, target: Target, surface: Surface, vantage: str) -> ApiSurface | SmtpSurface:
         """Build the prober of one surface.

@@ -20,6 +20,7 @@ DEBIAN_PACKAGES = {
     "master": "postfix",
     "nginx": "nginx-light",
     "postgres": "postgresql",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "saslpasswd2": "sasl2-bin",
 }

@@ -26,6 +26,7 @@ RUNNER = frozenset(
         "herald",
         "issuebook",
         "lanes",
+        "messenger",
         "not_made",
         "plan",
         "teller",

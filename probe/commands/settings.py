@@ -23,7 +23,9 @@ def check_config(path: Path, *, show: bool) -> None:
     from probe.workshop import Workshop
 
     async def build(settings: Settings) -> None:
-        Workshop(SystemClock()).plan(settings)
+        workshop = Workshop(SystemClock())
+        workshop.plan(settings)
+        workshop.couriers(settings)
 
     result = loaded(path)
     try:  # What only shows when it is built: trust stores, headers that can't be folded.

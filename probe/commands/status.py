@@ -86,6 +86,7 @@ def picture(body: Mapping[str, Any]) -> Group:
         parts.append(Text(f"OLD SETTINGS ARE KEPT: {body['settings']['trouble']}", style="bold red"))
     # A daemon of an older version says nothing of these.
     parts += [_condition(condition) for condition in body.get("conditions", ())]
+    parts += [_courier(name, seen) for name, seen in body.get("couriers", {}).items() if seen["trouble"]]
     if body.get("clock") is not None:
         parts.append(_clock(body["clock"]))
     parts += [part for target in body["targets"] for part in _target(target)]
@@ -169,6 +170,11 @@ def reply_line(code: int, enhanced_code: str, reply: str) -> str:
 
 def _style(verdict: str) -> str:
     return {"available": "green", "unavailable": "bold red", "inconclusive": "yellow"}.get(verdict, "dim")
+
+
+def _courier(name: str, seen: Mapping[str, Any]) -> Text:
+    line = f"Courier {name} has told nothing since {seen['failing_since']}, {seen['waiting']} notices wait"
+    return Text(f"{line}: {seen['trouble']}", style="bold red")
 
 
 def _condition(condition: Mapping[str, Any]) -> Text:

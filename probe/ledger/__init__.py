@@ -16,6 +16,7 @@ from probe.ledger.export import (
 )
 from probe.ledger.export_remarks import FORMAT_VERSION
 from probe.ledger.lives import lives_in
+from probe.ledger.outbox import Outbox
 from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
 from probe.ledger.records import Batch, Commit
@@ -47,6 +48,7 @@ __all__ = [
     "LedgerRefused",
     "LedgerTooNew",
     "LedgerUnwritable",
+    "Outbox",
     "Recovery",
     "RemarkKind",
     "Report",

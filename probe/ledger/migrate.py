@@ -7,8 +7,8 @@ from sqlalchemy import Connection, inspect, text
 from probe.ledger.errors import LedgerError, LedgerTooNew
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-SCHEMA = "0002"
-KNOWN_SCHEMAS = frozenset({"0001", "0002"})
+SCHEMA = "0003"
+KNOWN_SCHEMAS = frozenset({"0001", "0002", "0003"})
 
 
 def stored_schema(connection: Connection) -> str | None:

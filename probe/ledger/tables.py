@@ -186,6 +186,17 @@ inbox = Table(
     Column("refusal", Text, nullable=True),  # NULL: not decided yet
 )
 
+# How far each courier has told what is kept: the place of the last record that it told, or gave up. Not sealed: it says
+# nothing about the provider, and is wrong at worst by what is told twice.
+courier = Table(
+    "courier",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("batch", BigInteger, nullable=False),
+    Column("part", SmallInteger, nullable=False),  # 0: event, 1: remark
+    Column("position", Integer, nullable=False),
+)
+
 cut = Table(
     "cut",
     metadata,

@@ -9,6 +9,7 @@ from probe import clock
 from probe.core.model import Terms
 from probe.ledger import recover as recovery
 from probe.ledger import retention
+from probe.ledger.outbox import Outbox
 from probe.ledger.records import Batch, Commit
 from probe.ledger.remarks import Proposal
 from probe.ledger.store import Head, Store
@@ -109,6 +110,10 @@ class Ledger:
             LedgerUnwritable: If it is not known to be kept; it is taken the next time.
         """
         return await self._worker.run(self._store.take_inbox)
+
+    def outbox(self) -> Outbox:
+        """Make the outbox: what is kept and to be told. The caller closes it."""
+        return Outbox(self._address, self._worker, self._store)
 
     async def close(self) -> None:
         """Let go of the database and end the thread; give up on a disk that hangs."""

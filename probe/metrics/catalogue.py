@@ -127,6 +127,11 @@ PROVIDER_PAGE_SUCCESS_TIME = _gauge(
     "When the provider's status page was last read with success; 0 before that.",
     "source",
 )
+NOTIFICATIONS = _counter(
+    "notifications_total", "Tries to tell people and their tools, by what became of them.", "courier", "outcome"
+)
+COURIER_FAILING = _gauge("courier_failing", "1 if the courier's last try failed, else 0.", "courier")
+OUTBOX_WAITING = _gauge("outbox_waiting", "Notices that the ledger keeps and that the courier has not told.", "courier")
 OPEN_SECONDS = _gauge("open_seconds", "Seconds that have begun and are not judged yet, of the target with the most.")
 CLOCK_AHEAD = _gauge(
     "clock_ahead_seconds",

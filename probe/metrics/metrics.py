@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from probe.core.engine import TargetState
 from probe.core.model import Cause, ClockState, ControlOutcome, Remark, Statement, Step, Surface, Synchronisation
+from probe.core.notices import Delivery
 from probe.core.obligations import Duty, ObligationState
 from probe.metrics import catalogue
 from probe.metrics.books import Families, TargetBook
@@ -68,6 +69,7 @@ class Metrics:
         self._books: dict[str, TargetBook] = {}
         self._controls: frozenset[str] = frozenset()
         self._sources = frozenset[str]()
+        self._couriers = frozenset[str]()
         self._lateness = histogram(catalogue.ATTEMPT_START_LATENESS).cell()
         self._commit = histogram(catalogue.LEDGER_COMMIT).cell()
         self._open_seconds = scalar(catalogue.OPEN_SECONDS).cell()
@@ -94,7 +96,13 @@ class Metrics:
             slice_duration=histogram(catalogue.SCRAPE_SLICE).cell(),
         )
 
-    def configure(self, targets: Iterable[Watched], controls: Iterable[Named], sources: Iterable[str] = ()) -> None:
+    def configure(
+        self,
+        targets: Iterable[Watched],
+        controls: Iterable[Named],
+        sources: Iterable[str] = (),
+        couriers: Iterable[Named] = (),
+    ) -> None:
         """Make all known children of these at zero, keep what is there, forget all others.
 
         `sources` name the documents of the provider's status pages, as statements do.
@@ -102,6 +110,7 @@ class Metrics:
         watched = {target.name: target.surfaces for target in targets}
         self._controls = frozenset(control.name for control in controls)
         self._sources = frozenset(sources)
+        self._couriers = frozenset(courier.name for courier in couriers)
         kept = {(name, surface) for name, surfaces in watched.items() for surface in surfaces}
         self._families.forget_unless(lambda labels: self._is_configured(labels, watched, kept))
         self._books = {name: TargetBook(self._families, name, surfaces) for name, surfaces in watched.items()}
@@ -117,6 +126,12 @@ class Metrics:
                 self._families.scalar(catalogue.PROVIDER_PAGE_POLLS).cell(source, poll)
             self._families.scalar(catalogue.PROVIDER_PAGE_SUCCESS_TIME).cell(source)
 
+        for name in sorted(self._couriers):
+            for delivery in Delivery:
+                self._families.scalar(catalogue.NOTIFICATIONS).cell(name, delivery)
+            self._families.scalar(catalogue.COURIER_FAILING).cell(name)
+            self._families.scalar(catalogue.OUTBOX_WAITING).cell(name)
+
     def _is_configured(
         self, labels: dict[str, str], targets: Collection[str], surfaces: Collection[tuple[str, str]]
     ) -> bool:
@@ -127,6 +142,8 @@ class Metrics:
             return labels["target"] in targets
         if "source" in labels:
             return labels["source"] in self._sources
+        if "courier" in labels:
+            return labels["courier"] in self._couriers
         return labels.get("control", "") in ("", *self._controls)
 
     def show_state(self, target: str, state: TargetState) -> None:
@@ -222,6 +239,21 @@ class Metrics:
         if poll is PagePoll.READ:
             success_time = self._families.scalar(catalogue.PROVIDER_PAGE_SUCCESS_TIME).cell(statement.source)
             success_time.value = statement.fetched_us / SECOND_US
+
+    def observe_delivery(self, courier: str, delivery: Delivery) -> None:
+        """Count a try of a courier, and show whether it worked."""
+        if courier in self._couriers:
+            self._families.scalar(catalogue.NOTIFICATIONS).cell(courier, delivery).value += 1
+
+    def set_courier_failing(self, courier: str, failing: bool) -> None:
+        """Show whether a courier's last try failed."""
+        if courier in self._couriers:
+            self._families.scalar(catalogue.COURIER_FAILING).cell(courier).value = failing
+
+    def set_outbox_waiting(self, courier: str, notices: int) -> None:
+        """Show how many notices a courier has not told yet."""
+        if courier in self._couriers:
+            self._families.scalar(catalogue.OUTBOX_WAITING).cell(courier).value = notices
 
     def observe_commit(self, duration_us: int, *, sequence: int, digest: str) -> None:
         """Count a commit to the ledger and show the head of its chain; `digest` is SHA-256 in hex."""

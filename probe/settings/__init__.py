@@ -1,6 +1,7 @@
 """One YAML file and its secrets, read into frozen settings."""
 
 from probe.settings.contacts import contacts_of, contract_of, pledges_of
+from probe.settings.courier import Courier
 from probe.settings.effective import effective
 from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import PLACEHOLDER_PATTERN, PLACEHOLDERS, REDACTED
@@ -29,6 +30,7 @@ __all__ = [
     "Connections",
     "Contract",
     "Control",
+    "Courier",
     "Ledger",
     "Listener",
     "Loaded",

@@ -28,6 +28,7 @@ WORD_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,62}[A-Za-z0-9])?$"
 VANTAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$"
 ADDRESS_LENGTH_MAX = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
 HEADER_VALUE_MAX = 8_000
+LABEL_LENGTH_MAX = 200
 BODY_DEPTH_MAX = 20
 BODY_NUMBER_MAX = 2**63  # beyond this, readers of JSON disagree
 LINE_LENGTH_MAX = 200  # of text that is said to people
@@ -191,6 +192,17 @@ def _page_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def check_courier_url(value: str) -> None:
+    """Refuse what nothing can be posted to; it may be a secret, so no refusal shows it."""
+    _split_url(value, "https://alerts.example.com")
+
+
+def _label_name(name: str) -> str:
+    if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}", name, re.ASCII) is None:
+        raise refuse("a label name of letters, digits and underscores", found="other characters in the name")
+    return name
+
+
 def _path(value: str) -> str:
     if re.fullmatch(r"/[!-~]*", value) is None:
         raise refuse('a path such as "/transmissions", in printable ASCII')
@@ -351,6 +363,14 @@ SECRET_SCHEMA: dict[str, Any] = {
 _redacted = PlainSerializer(lambda _: REDACTED, return_type=str, when_used="json")
 Secret = Annotated[SecretStr, _redacted, WithJsonSchema(SECRET_SCHEMA)]
 HeaderValue = Annotated[str | Secret, BeforeValidator(_header_value)]
+SecretUrl = Annotated[
+    SecretStr,
+    _redacted,
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "uri"}, SECRET_SCHEMA]}),
+]
+Labels = dict[
+    Annotated[str, AfterValidator(_label_name)], Annotated[str, Field(min_length=1, max_length=LABEL_LENGTH_MAX)]
+]
 Headers = dict[Annotated[str, AfterValidator(_header_name)], HeaderValue]
 LedgerUrl = Annotated[
     str,

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from probe.settings.document import read_document
 from probe.settings.kinds import REDACTED, FromFile, redact_url
 from probe.settings.model import Settings, repeated
 from probe.settings.problem import Findings
+from probe.settings.problem import Path as Place
 from probe.settings.provider import complete
 from probe.settings.report import drop_nothings, report
-from probe.settings.secret import Vault
+from probe.settings.secret import Vault, read_secrets
 from probe.settings.sense import warn
 
 
@@ -52,6 +53,10 @@ def _complete(data: dict[str, Any], findings: Findings, vault: Vault) -> None:
     for place, target in enumerate(targets if isinstance(targets, list) else ()):
         if isinstance(target, dict):
             complete(target, ("targets", place), findings, vault)
+    couriers = data.get("notify")
+    for place, courier in enumerate(couriers if isinstance(couriers, list) else ()):
+        if isinstance(courier, dict):
+            _complete_courier(courier, ("notify", place), vault)
     ledger = data.get("ledger")
     if isinstance(ledger, dict) and isinstance(ledger.get("url"), dict):
         ledger["url"] = vault.read(ledger["url"], ("ledger", "url")).get_secret_value()
@@ -63,9 +68,19 @@ def _complete(data: dict[str, Any], findings: Findings, vault: Vault) -> None:
         findings.warn(("ledger", "url"), "a login may stand in this URL; read it from {file: PATH} instead")
 
 
+def _complete_courier(courier: dict[str, Any], path: Place, vault: Vault) -> None:
+    """Read a courier's secrets, in place. The URL of Apprise is one; any other may be."""
+    if courier.get("kind") == "apprise" or isinstance(courier.get("url"), dict):
+        if courier.get("url") is not None:
+            courier["url"] = vault.read(courier["url"], (*path, "url"))
+    elif isinstance(courier.get("url"), str):
+        courier["url"] = SecretStr(courier["url"])
+    read_secrets(courier, path, vault, field="secret")
+
+
 def _refuse_repeated(data: dict[str, Any], findings: Findings) -> None:
     """Find repeated names before the models do, because they look only where nothing else is wrong."""
-    for kind in ("targets", "controls", "status_pages"):
+    for kind in ("targets", "controls", "status_pages", "notify"):
         parts = data.get(kind)
         if not isinstance(parts, list):
             continue

@@ -22,6 +22,7 @@ from pydantic import (
 from probe.core.calendar import DatedException, ServiceZone
 from probe.core.model import Persistence, Surface, Terms
 from probe.core.obligations import Pledges
+from probe.settings.courier import Courier
 from probe.settings.hours import EXCEPTIONS_MAX, BusinessHoursException
 from probe.settings.kinds import (
     NAME_PATTERN,
@@ -51,6 +52,7 @@ TARGETS_MAX = 2_000
 CONTROLS_MAX = 20
 RESOLVERS_MAX = 4
 STATUS_PAGES_MAX = 10
+COURIERS_MAX = 20
 
 SECOND_US = 1_000_000
 LINE_PROFILES = frozenset({"sparkpost-enterprise"})  # those whose contract has a Severity 1 line
@@ -263,6 +265,7 @@ class Settings(Frozen):
     on_condition: Program = None
     company: Company = Field(default_factory=Company)
     status_pages: Annotated[tuple[StatusPage, ...], Field(max_length=STATUS_PAGES_MAX)] = ()
+    notify: Annotated[tuple[Courier, ...], Field(max_length=COURIERS_MAX)] = ()
     ledger: Ledger = Field(default_factory=Ledger)
     listener: Listener = Field(default_factory=Listener)
     log: Log = Field(default_factory=Log)
@@ -280,8 +283,13 @@ class Settings(Frozen):
         object.__setattr__(self, "targets", tuple(_with_ehlo(target, self.vantage) for target in self.targets))
         return self
 
-    def _named_parts(self) -> tuple[tuple[str, Sequence[Target | Control | StatusPage]], ...]:
-        return ("targets", self.targets), ("controls", self.controls), ("status_pages", self.status_pages)
+    def _named_parts(self) -> tuple[tuple[str, Sequence[Target | Control | StatusPage | Courier]], ...]:
+        return (
+            ("targets", self.targets),
+            ("controls", self.controls),
+            ("status_pages", self.status_pages),
+            ("notify", self.notify),
+        )
 
 
 def _with_ehlo(target: Target, vantage: str) -> Target:

@@ -12,7 +12,7 @@ NUMBER_SHOWN_MAX = 10**18  # beyond some length Python refuses to write a number
 Path = tuple[str | int, ...]  # a field's place, such as ("targets", 0, "smtp", "port")
 
 # Whatever stands at or below one of these names may be a secret, so no error shows it.
-_SECRET_NAMES = frozenset({"key", "password", "headers", "authorization", "body"})
+_SECRET_NAMES = frozenset({"key", "password", "headers", "authorization", "body", "secret"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,11 @@ class Findings:
 
 def is_secret(path: Path) -> bool:
     """Say whether a value at this place may be a secret."""
-    return any(name in _SECRET_NAMES for name in path) or path[:2] == ("ledger", "url")
+    return any(name in _SECRET_NAMES for name in path) or path[:2] == ("ledger", "url") or _is_courier_url(path)
+
+
+def _is_courier_url(path: Path) -> bool:
+    return path[:1] == ("notify",) and path[2:3] == ("url",)
 
 
 def field_name(path: Path) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from probe.settings.courier import Courier
 from probe.settings.duration import format_duration
 from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import NAME_PATTERN, VANTAGE_PATTERN, WORD_PATTERN
@@ -37,6 +38,7 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("targets", "contract", "business_hours_exceptions"): BusinessHoursException,
     ("controls",): Control,
     ("status_pages",): StatusPage,
+    ("notify",): Courier,
     ("ledger",): Ledger,
     ("listener",): Listener,
     ("log",): Log,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from probe.settings.duration import format_duration
+from probe.settings.kinds import is_loopback
 from probe.settings.model import Control, Settings, Target
 from probe.settings.problem import Findings, Path
 
@@ -23,6 +24,7 @@ def warn(settings: Settings, findings: Findings) -> None:
     _warn_of_gaps_in_the_call_sheet(settings, findings)
     _warn_of_few_controls(settings, findings)
     _warn_of_shared_fates(settings, findings)
+    _warn_of_plain_couriers(settings, findings)
 
 
 def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
@@ -59,6 +61,14 @@ def _warn_of_gaps_in_the_call_sheet(settings: Settings, findings: Findings) -> N
     company = settings.company
     if missing := [name for name in type(company).model_fields if not getattr(company, name)]:
         findings.warn(("company",), f"the provider asks for it on the phone, and it is missing: {', '.join(missing)}")
+
+
+def _warn_of_plain_couriers(settings: Settings, findings: Findings) -> None:
+    for place, courier in enumerate(settings.notify):
+        parts = urlsplit(courier.url.get_secret_value()) if courier.kind != "apprise" else None
+        if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            sentence = "what is told travels in plain text, and so do headers; use https unless the network is your own"
+            findings.warn(("notify", place, "url"), sentence)
 
 
 def _warn_of_few_controls(settings: Settings, findings: Findings) -> None:

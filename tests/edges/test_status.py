@@ -20,7 +20,7 @@ from probe.core.model import (
     Synchronisation,
     Terms,
 )
-from probe.view import View
+from probe.view import CourierView, View
 
 TERMS = Terms(profile="x", persistence=Persistence(), objective_ppm=999_900, surfaces=(Surface.SMTP,))
 BLIND = Condition(
@@ -153,10 +153,19 @@ def test_suspected_seconds_ask_for_a_decision() -> None:
     assert "smtp: 11 s with credentials refused that worked before and after" in drawn(view.status())
 
 
+def test_a_courier_that_has_failed_for_long_is_drawn() -> None:
+    """One that works is not: people look here for what is wrong."""
+    view = view_with()
+    view.couriers["hook"] = CourierView(kind="webhook")
+    assert "hook" not in drawn(view.status())
+    view.couriers["hook"] = CourierView(kind="webhook", waiting=2, failing_since_second=90, trouble="HTTP 503")
+    assert "hook has told nothing since 1970-01-01T00:01:30Z, 2 notices wait: HTTP 503" in drawn(view.status())
+
+
 def test_the_status_of_an_older_daemon_is_drawn_too() -> None:
     """Fields that came later may be missing."""
     body = view_with().status()
-    for name in ("clock", "conditions", "network_faults"):
+    for name in ("clock", "conditions", "couriers", "network_faults"):
         del body[name]
     del body["targets"][0]["surfaces"]["smtp"]["suspected_seconds"]
     assert "main: unobserved" in drawn(body)

@@ -217,7 +217,7 @@ def test_a_ledger_that_cannot_be_opened_is_let_go(
     tamper("UPDATE alembic_version SET version_num = '0777'")
     with pytest.raises(LedgerTooNew):
         make_store(kept)
-    tamper("UPDATE alembic_version SET version_num = '0002'")
+    tamper(f"UPDATE alembic_version SET version_num = '{migrate.SCHEMA}'")  # noqa: S608
 
     assert make_store(kept).head.seq == 13
 

@@ -18,7 +18,10 @@ DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
 EXAMPLE = CONFIG / "sev1probe.example.yaml"
 SCHEMA = CONFIG / "sev1probe.schema.json"
 WRITE_SCHEMA = """python -c 'from probe.settings import schema_text; print(schema_text(), end="")' > """
-ENVIRON = dict.fromkeys(("SPARKPOST_KEY", "SPARKPOST_ENTERPRISE_KEY", "BIRD_KEY", "BY_HAND_KEY"), "hunter2-secret")
+ENVIRON = dict.fromkeys(
+    ("SPARKPOST_KEY", "SPARKPOST_ENTERPRISE_KEY", "BIRD_KEY", "BY_HAND_KEY", "WEBHOOK_SECRET", "APPRISE_URL"),
+    "hunter2-secret",
+)
 
 
 def validator() -> jsonschema.Draft202012Validator:
@@ -157,6 +160,7 @@ def test_the_effective_settings_are_the_settings() -> None:
         ("company",),
         ("controls",),
         ("status_pages",),
+        ("notify",),
         ("ledger",),
         ("listener",),
         ("log",),

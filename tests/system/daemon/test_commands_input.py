@@ -20,6 +20,7 @@ DIGEST = "0" * 64
 EXAMPLE = Path(__file__).resolve().parents[3] / "config" / "sev1probe.example.yaml"
 EXAMPLE_KEYS = {"SPARKPOST_KEY": "k-1-secret", "SPARKPOST_ENTERPRISE_KEY": "k-2-secret"}
 EXAMPLE_KEYS |= {"BIRD_KEY": "k-3-secret", "BY_HAND_KEY": "k-4-secret"}
+EXAMPLE_KEYS |= {"WEBHOOK_SECRET": "k-5-secret", "APPRISE_URL": "json://user:k-6-secret@127.0.0.1/"}
 
 # Arguments, exit code, and what standard error says, from its beginning.
 WRONG: tuple[tuple[str, int, str], ...] = (

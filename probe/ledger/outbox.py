@@ -1,0 +1,163 @@
+"""What the ledger holds to be told, and how far each courier has told it.
+
+The outbox is no table of its own: what is to be told are the records themselves, in the order of the chain, and a
+courier's place in it is all that is kept beside them. So a turn is promised in the very transaction that keeps it, and
+nothing that was kept can be forgotten by whoever tells it.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.sql import ColumnElement
+
+from probe.core.model import IssueEvent, IssueTurn
+from probe.core.notices import Place, Turn
+from probe.ledger import tables
+from probe.ledger.connect import Address, parse_address, reading_engine
+from probe.ledger.errors import LedgerError, sentence
+from probe.ledger.remarks import remark_of_body
+from probe.ledger.store import Store
+from probe.ledger.tables import RemarkKind
+from probe.ledger.thread import Worker
+
+EVENT_PART, REMARK_PART = 0, 1
+# The kinds of remark that are told.
+TOLD: Final = (str(RemarkKind.CONDITION),)
+
+T = TypeVar("T")
+Told = tuple[Place, Turn]
+
+
+class Outbox:
+    """Reads what is to be told, in a thread of its own; the writer's thread keeps how far it was told."""
+
+    def __init__(self, address: str, writing: Worker, store: Store) -> None:
+        self._address = parse_address(address)
+        self._writing = writing
+        self._store = store
+        self._reading = Worker("ledger-outbox")
+
+    async def enrol(self, names: Collection[str]) -> Mapping[str, Place]:
+        """Give each of these couriers its place, a new one the end of the chain; forget all others.
+
+        Raises:
+            LedgerError: If the ledger can't be written.
+        """
+        return await self._writing.run(lambda: _enrol(self._store, names))
+
+    async def settle(self, name: str, place: Place) -> None:
+        """Keep how far a courier has told.
+
+        Raises:
+            LedgerError: If the ledger can't be written.
+        """
+        await self._writing.run(lambda: _settle(self._store, name, place))
+
+    async def after(self, place: Place, limit: int) -> tuple[Told, ...]:
+        """Read the first of what is to be told after a place, in the order of the chain.
+
+        Raises:
+            LedgerError: If the ledger can't be read.
+        """
+        return await self._reading.run(lambda: _read(self._address, lambda c: _after(c, place, limit)))
+
+    async def count_after(self, place: Place) -> int:
+        """Count all that is to be told after a place.
+
+        Raises:
+            LedgerError: If the ledger can't be read.
+        """
+        return await self._reading.run(lambda: _read(self._address, lambda c: _count(c, place)))
+
+    def close(self) -> None:
+        """End the thread that reads."""
+        self._reading.stop()
+
+
+def _enrol(store: Store, names: Collection[str]) -> Mapping[str, Place]:
+    columns = tables.courier.c
+    with store.transaction() as connection:
+        connection.execute(delete(tables.courier).where(columns.name.not_in(list(names))))
+        kept = {row.name: _place(row) for row in connection.execute(select(tables.courier))}
+        head = connection.execute(select(func.max(tables.batch.c.seq))).scalar() or 0
+        end = Place(batch=head, part=REMARK_PART, position=2**31 - 1)
+        for name in names:
+            if name not in kept:
+                kept[name] = end
+                connection.execute(insert(tables.courier).values(name=name, **_plain(end)))
+    return kept
+
+
+def _settle(store: Store, name: str, place: Place) -> None:
+    with store.transaction() as connection:
+        connection.execute(update(tables.courier).where(tables.courier.c.name == name).values(**_plain(place)))
+
+
+def _plain(place: Place) -> dict[str, int]:
+    return {"batch": place.batch, "part": place.part, "position": place.position}
+
+
+def _place(row: "Row[Any]") -> Place:
+    return Place(batch=row.batch, part=row.part, position=row.position)
+
+
+def _read(address: Address, what: Callable[[Connection], T]) -> T:
+    engine = reading_engine(address)
+    try:
+        with engine.connect() as connection, connection.begin():
+            return what(connection)
+    except LedgerError:
+        raise
+    except Exception as error:
+        raise LedgerError(f"{address.name}: {sentence(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def _after(connection: Connection, place: Place, limit: int) -> tuple[Told, ...]:
+    events = tables.event
+    query = select(events).where(_behind(events.c, EVENT_PART, place))
+    rows = connection.execute(query.order_by(events.c.batch, events.c.position).limit(limit))
+    found: list[Told] = [(_at(row, EVENT_PART), _event(row)) for row in rows]
+    remarks = tables.remark
+    query = select(remarks).where(remarks.c.kind.in_(TOLD), _behind(remarks.c, REMARK_PART, place))
+    rows = connection.execute(query.order_by(remarks.c.batch, remarks.c.position).limit(limit))
+    found += [(_at(row, REMARK_PART), remark_of_body(row.kind, row.body)) for row in rows]
+    return tuple(sorted(found, key=lambda told: told[0])[:limit])
+
+
+def _count(connection: Connection, place: Place) -> int:
+    events, remarks = tables.event, tables.remark
+    counts = (
+        select(func.count()).select_from(events).where(_behind(events.c, EVENT_PART, place)),
+        select(func.count())
+        .select_from(remarks)
+        .where(remarks.c.kind.in_(TOLD), _behind(remarks.c, REMARK_PART, place)),
+    )
+    return sum(connection.execute(query).scalar_one() for query in counts)
+
+
+def _behind(columns: Any, part: int, place: Place) -> ColumnElement[bool]:
+    """Choose the records of a part whose place in the chain lies behind this one."""
+    if part < place.part:
+        rest: ColumnElement[bool] = columns.batch > place.batch
+    elif part > place.part:
+        rest = columns.batch >= place.batch
+    else:
+        rest = or_(columns.batch > place.batch, and_(columns.batch == place.batch, columns.position > place.position))
+    return rest
+
+
+def _at(row: "Row[Any]", part: int) -> Place:
+    return Place(batch=row.batch, part=part, position=row.position)
+
+
+def _event(row: "Row[Any]") -> IssueEvent:
+    return IssueEvent(
+        issue=row.issue,
+        target=row.target,
+        turn=IssueTurn(row.turn),
+        since_second=row.since_second,
+        noticed_second=row.noticed_second,
+    )

@@ -18,7 +18,21 @@ FUNCTION_LINES_MAX = 70
 EDGES = frozenset({"surfaces", "ledger", "metrics", "web", "notify", "pages", "simulator"})
 LEAVES = frozenset({"settings", "adjtimex", "clock", "log", "service_zones", "systemd", "times", "version"})
 # The second loop, in several modules, and what builds its parts.
-RUNNER = frozenset({"runner", "plan", "flight", "herald", "lanes", "teller", "timekeeper", "view", "vigil", "workshop"})
+RUNNER = frozenset(
+    {
+        "archive",
+        "runner",
+        "plan",
+        "flight",
+        "herald",
+        "lanes",
+        "teller",
+        "timekeeper",
+        "view",
+        "vigil",
+        "workshop",
+    }
+)
 # From the rules outward. A part may import what stands before it; parts of one rank only where SAME_RANK says so.
 # A module of probe/ that has no name here belongs to the command line, and nothing further in may import it.
 CORE_RANK, LEAF_RANK, EDGE_RANK, RUNNER_RANK, APP_RANK, COMMAND_LINE_RANK = range(6)

@@ -201,17 +201,23 @@ def _mail_address(value: str) -> str:
     return value
 
 
-def _file(value: object, info: ValidationInfo) -> object:
+def _new_file(value: object, info: ValidationInfo) -> object:
     if value is None:
         return None
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise refuse("the path of a file")
-    if not isinstance(info.context, FromFile):
-        return value
-    path = info.context.folder / value
-    if not path.is_file():
-        raise refuse(f"a file of certificates in PEM form (there is no file {path})")
+    return info.context.folder / value if isinstance(info.context, FromFile) else value
+
+
+def _file(value: object, info: ValidationInfo, holding: str = "certificates") -> object:
+    path = _new_file(value, info)
+    if isinstance(info.context, FromFile) and isinstance(path, Path) and not path.is_file():
+        raise refuse(f"a file of {holding} in PEM form (there is no file {path})")
     return path
+
+
+def _key_file(value: object, info: ValidationInfo) -> object:
+    return _file(value, info, "a private key")
 
 
 def _program(value: object, info: ValidationInfo) -> object:
@@ -312,6 +318,8 @@ PageUrl = Annotated[str, AfterValidator(_page_url), WithJsonSchema({"type": "str
 UrlPath = Annotated[str, AfterValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 MailAddress = Annotated[str, AfterValidator(_mail_address), WithJsonSchema({"type": "string", "pattern": "^.+@.+$"})]
 CaFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"]})]
+KeyFile = Annotated[Path | None, BeforeValidator(_key_file), WithJsonSchema({"type": ["string", "null"]})]
+NewFile = Annotated[Path | None, BeforeValidator(_new_file), WithJsonSchema({"type": ["string", "null"]})]
 Program = Annotated[Path | None, BeforeValidator(_program), WithJsonSchema({"type": ["string", "null"]})]
 Authorization = Annotated[str, AfterValidator(_authorization)]
 Body = Annotated[Any, AfterValidator(lambda value: _body(value))]

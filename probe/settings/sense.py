@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from probe.settings.duration import format_duration
+from probe.settings.kinds import is_loopback
 from probe.settings.model import Control, Settings, Target
 from probe.settings.problem import Findings, Path
 
@@ -22,6 +23,7 @@ def warn(settings: Settings, findings: Findings) -> None:
         _warn_of_caps(target, ("targets", place), findings)
     _warn_of_few_controls(settings, findings)
     _warn_of_shared_fates(settings, findings)
+    _warn_of_closed_reading(settings, findings)
 
 
 def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
@@ -79,6 +81,16 @@ def _warn_of_shared_fates(settings: Settings, findings: Findings) -> None:
                     "name a control on another network",
                 )
                 break
+
+
+def _warn_of_closed_reading(settings: Settings, findings: Findings) -> None:
+    listener = settings.listener
+    if not is_loopback(listener.host) and listener.tokens_file is None and not listener.open_reading:
+        sentence = (
+            "nobody can read /api/v1 from other hosts or this one, because off loopback that needs a token; name a "
+            "tokens_file, or set open_reading"
+        )
+        findings.warn(("listener", "host"), sentence)
 
 
 def _target_hosts(settings: Settings) -> Iterator[tuple[str, str]]:

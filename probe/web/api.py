@@ -44,8 +44,11 @@ class Api:
         self._operations = (*operations, self._own_description())
         self._tokens = tokens
         self._open_reading = open_reading
-        self._by_address = by_address or Buckets(per_s=ADDRESS_REQUESTS_PER_S, at_once=ADDRESS_REQUESTS_AT_ONCE)
-        self._by_token = by_token or Buckets(per_s=TOKEN_REQUESTS_PER_S, at_once=TOKEN_REQUESTS_AT_ONCE)
+        if by_address is None:
+            by_address = Buckets(per_s=ADDRESS_REQUESTS_PER_S, at_once=ADDRESS_REQUESTS_AT_ONCE)
+        if by_token is None:
+            by_token = Buckets(per_s=TOKEN_REQUESTS_PER_S, at_once=TOKEN_REQUESTS_AT_ONCE)
+        self._by_address, self._by_token = by_address, by_token
         self._is_loopback: Callable[[], bool] = lambda: True
         self._document: dict[str, Any] = {}
 

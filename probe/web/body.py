@@ -16,7 +16,7 @@ BODY_S_MAX: Final = 10.0
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_body(request: web.Request, model: type[M], body_s_max: float = BODY_S_MAX) -> M:
+async def read_body(request: web.Request, model: type[M]) -> M:
     """Read a JSON body.
 
     Raises:
@@ -31,19 +31,16 @@ async def read_body(request: web.Request, model: type[M], body_s_max: float = BO
     too_large = ApiProblem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"The body has more than {BODY_BYTES_MAX} bytes, which is the most.",
-        {"Connection": "close"},
     )
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise too_large
     try:
-        async with asyncio.timeout(body_s_max):
+        async with asyncio.timeout(BODY_S_MAX):
             raw = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise too_large from error
     except TimeoutError:
-        raise ApiProblem(
-            HTTPStatus.REQUEST_TIMEOUT, f"The body did not come within {body_s_max:g} s.", {"Connection": "close"}
-        ) from None
+        raise ApiProblem(HTTPStatus.REQUEST_TIMEOUT, f"The body did not come within {BODY_S_MAX:g} s.") from None
     return checked(model, _json(raw))
 
 

@@ -17,6 +17,9 @@ _SENTENCES: Final[Mapping[int, str]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
 }
 
+# The rest of the request is not read, so nothing that comes after it could be told from it.
+_NOT_READ: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+
 
 class ApiProblem(Exception):
     """The request can't be done; the status and the sentence go to the client."""
@@ -37,4 +40,7 @@ def problem_response(status: int, detail: str = "", headers: Mapping[str, str] |
     phrase = HTTPStatus(status).phrase
     said = " ".join((detail or _SENTENCES.get(status, phrase)).split())[:DETAIL_CHARACTERS_MAX]
     body = {"type": TYPE, "title": phrase, "status": int(status), "detail": said}
-    return web.json_response(body, status=status, headers=dict(headers or {}), content_type=CONTENT_TYPE)
+    response = web.json_response(body, status=status, headers=dict(headers or {}), content_type=CONTENT_TYPE)
+    if status in _NOT_READ:
+        response.force_close()
+    return response

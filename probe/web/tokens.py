@@ -49,7 +49,7 @@ class Entry:
 
 def digest_of(token: str) -> str:
     """Hash a token."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def holder_of(entries: Sequence[Entry], token: str) -> str | None:

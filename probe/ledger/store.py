@@ -180,7 +180,10 @@ class Store:
             found = connection.execute(select(tables.inbox).order_by(tables.inbox.c.id).limit(INBOX_TAKEN_MAX)).all()
             taken = {row.id: value for row in found if (value := _proposed(row.kind, row.body)) is not None}
             if taken:
-                self.append_remarks(connection, taken.values())
+                rows = {"remark": remarks.remark_rows(taken.values())}
+                seconds = (self.head.last_second, self.head.last_second)
+                self._tried = self._prepare_rows(None, rows, seconds, {})
+                self._write(connection, self._tried)
                 gone = tables.inbox.c.id.in_(list(taken))
                 connection.execute(delete(tables.inbox).where(gone))
         self._settle_tried()

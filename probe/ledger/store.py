@@ -158,7 +158,7 @@ class Store:
         """Write a batch that holds nothing but a note of retention; `batch_is_kept` must follow its commit."""
         self._append_rows(connection, {"cut": rows})
 
-    def append_remarks(self, connection: Connection, kept: Iterable[Remark]) -> None:
+    def append_remarks(self, connection: Connection, kept: Iterable[remarks.Kept]) -> None:
         """Write a batch that holds nothing but remarks; `batch_is_kept` must follow its commit."""
         self._append_rows(connection, {"remark": remarks.remark_rows(kept)})
 

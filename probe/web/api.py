@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import ETag, web
 
 from probe.version import VERSION
 from probe.web.body import checked, query_of, read_body
@@ -27,6 +27,9 @@ from probe.web.tokens import TokenBook
 TOKEN_CHARACTERS_MAX: Final = 200
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="sev1probe"'}
 _BEARER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*) *")  # RFC 6750 section 2.1
+
+_ETAG: Final = r'(?:W/)?"[!#-~]{0,64}"'
+_ETAGS: Final = re.compile(rf"\*|{_ETAG}(?:[ \t]*,[ \t]*{_ETAG}){{0,9}}")  # RFC 9110 section 13.1.1
 
 
 class Api:
@@ -142,12 +145,22 @@ async def _asked(operation: Operation, request: web.Request, actor: str) -> Aske
         if re.fullmatch(PATH_PATTERNS[name], value) is None:
             raise ApiProblem(HTTPStatus.NOT_FOUND, f"There is no such {name}.")
     query = checked(operation.query, query_of(request))
-    if_match = request.if_match
+    if_match = _if_match(request)
     if operation.needs_match and if_match is None:
         sentence = "Send If-Match with the ETag of what you read, so that nobody undoes what he has not seen."
         raise ApiProblem(HTTPStatus.PRECONDITION_REQUIRED, sentence)
     body = None if operation.request is None else await read_body(request, operation.request)
     return Asked(actor=actor, path=path, query=query, body=body, if_match=if_match)
+
+
+def _if_match(request: web.Request) -> tuple[ETag, ...] | None:
+    """Read If-Match; aiohttp takes an empty one for none, and passes over what it can't read behind the first."""
+    lines = request.headers.getall("If-Match", [])
+    if not lines:
+        return None
+    if len(lines) > 1 or _ETAGS.fullmatch(lines[0]) is None:
+        raise ApiProblem(HTTPStatus.BAD_REQUEST, 'If-Match must be * or ETags in double quotes, such as "0123abcd".')
+    return request.if_match
 
 
 def _response(operation: Operation, request: web.Request, reply: Reply) -> web.Response:

@@ -88,6 +88,14 @@ async def test_what_changed_meanwhile_is_not_withdrawn(nina: aiohttp.ClientSessi
     assert len(daemon.record.kept) == 2
 
 
+@pytest.mark.parametrize("value", ["", "abc", '"abc', '"abc", x', "*, *", '""x'])
+async def test_an_if_match_that_is_none_is_refused(daemon: Any, nina: aiohttp.ClientSession, value: str) -> None:
+    """Whoever sends the header means that something must not have changed; it is never passed over."""
+    async with nina.post(AMENDMENTS, json=WINDOW, headers={"If-Match": value}) as response:
+        assert "If-Match must be" in await refused(response, 400)
+    assert daemon.record.kept == []
+
+
 async def test_a_window_may_be_added_to_the_list_as_it_was_seen(nina: aiohttp.ClientSession, daemon: Any) -> None:
     """If-Match with the list's ETag keeps somebody from adding what another has just added."""
     async with nina.get(AMENDMENTS) as response:

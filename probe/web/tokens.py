@@ -29,6 +29,7 @@ TOKEN_PREFIX: Final = "s1p_"  # noqa: S105 - lets scanners of repositories know 
 TOKENS_MAX: Final = 100
 TOKENS_FILE_BYTES_MAX: Final = 64 * 1024
 FILE_VERSION: Final = 1
+OWN_NAME: Final = "sev1probe"  # the actor of what the program itself records
 NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,62}"
 
 log = structlog.get_logger(__name__)
@@ -89,10 +90,10 @@ def create(path: Path, name: str, now_us: int) -> str:
     Raises:
         TokensError: If the name is no good or taken, or the file can't be used.
     """
-    if re.fullmatch(NAME_PATTERN, name) is None:
+    if re.fullmatch(NAME_PATTERN, name) is None or name == OWN_NAME:
         raise TokensError(
             f"{json.dumps(name)} can't be a token's name: use 1 to 63 letters, digits and . _ @ + -, the first of them "
-            "a letter or a digit"
+            f"a letter or a digit, and not {OWN_NAME}"
         )
     token = TOKEN_PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(TOKEN_BYTES)).rstrip(b"=").decode()
     with _alone(path):

@@ -63,7 +63,7 @@ def test_every_entry_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert compared == [digest_of(one) for one in tokens]
 
 
-@pytest.mark.parametrize("name", ["", "-a", "a b", "a\n", "ä", "a" * 64, "[red]"])
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a\n", "ä", "a" * 64, "[red]", "sev1probe"])
 def test_a_name_must_be_fit_for_the_record(tmp_path: Path, name: str) -> None:
     """It is recorded as the actor, and read by people."""
     with pytest.raises(TokensError, match="can't be a token's name"):

@@ -38,6 +38,8 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(issue_app, name="issue")
 notify_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tell people and their tools.")
 app.add_typer(notify_app, name="notify")
+token_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say who may write through the HTTP API.")
+app.add_typer(token_app, name="token")
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The settings, one YAML file.", metavar="FILE")]
 LedgerAddress = Annotated[
@@ -136,13 +138,19 @@ def status(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Take the listener's place from here.", metavar="FILE")
     ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds a token, where reading needs one.", metavar="FILE")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Whom to trust for an https URL; the system's store if not given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a running daemon sees now."""
     from probe.commands.status import listener_url
     from probe.commands.status import status as command
 
-    command(url if config is None else listener_url(config), as_json=as_json)
+    command(url if config is None else listener_url(config), as_json=as_json, token_file=token_file, ca_file=ca_file)
 
 
 @app.command(short_help="Say whether the provider's people are at work: Business Hours.")
@@ -327,6 +335,33 @@ def notify_test(config: Config) -> None:
     from probe.commands.notify import test as command
 
     command(config)
+
+
+@token_app.command(name="create", short_help="Make a token and print it, this once.")
+def token_create(
+    config: Config,
+    name: Annotated[str, typer.Option(help="Who gets it; recorded with all that is written.", metavar="NAME")],
+) -> None:
+    """Make a token and print it, this once: only its hash is kept, in listener.tokens_file."""
+    from probe.commands.token import create as command
+
+    command(config, name)
+
+
+@token_app.command(name="list")
+def token_list(config: Config, as_json: AsJson = False) -> None:
+    """List who has a token, and since when."""
+    from probe.commands.token import list_tokens as command
+
+    command(config, as_json=as_json)
+
+
+@token_app.command(name="revoke")
+def token_revoke(config: Config, name: Annotated[str, typer.Option(help="Whose token.", metavar="NAME")]) -> None:
+    """Take a token back; a running daemon refuses it from then on."""
+    from probe.commands.token import revoke as command
+
+    command(config, name)
 
 
 def main() -> None:

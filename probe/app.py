@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from probe import clock
+from probe.archive import Archive
 from probe.clock import SECOND_US, SystemClock
 from probe.core.callsheet import whom_to_call
 from probe.core.engine import RULES_VERSION, TargetState
@@ -26,6 +27,7 @@ from probe.metrics import Metrics
 from probe.notify import Courier, CourierCharge
 from probe.pages import DOCUMENTS, PageCharge, Pollers
 from probe.runner import Runner
+from probe.settings import Listener as ListenerSettings
 from probe.settings import Loaded, Settings, SettingsError, contacts_of, load, pledges_of
 from probe.systemd import ServiceManager
 from probe.teller import Teller
@@ -33,8 +35,8 @@ from probe.times import utc
 from probe.version import VERSION
 from probe.view import View
 from probe.vigil import Insight, Vigil
-from probe.web import Listener
-from probe.workshop import Workshop
+from probe.web import Api, Listener, Resources, TokenBook
+from probe.workshop import Workshop, renew
 
 log = structlog.get_logger("daemon")
 
@@ -102,20 +104,33 @@ class Daemon:
             tell=self._teller.remark,
             paused=lambda: self._queue.troubled,
         )
+        self._archive = Archive(
+            settings.ledger.url,
+            self._ledger,
+            troubled=lambda: self._queue.troubled,
+            targets=lambda: [target.name for target in self._settings.targets],
+        )
+        self._tls = self._workshop.listener_tls(settings)
         self._listener = Listener(
             host=settings.listener.host,
             port=settings.listener.port,
+            tls=self._tls,
             render=self._metrics.render,
             healthy=self._vigil.healthy,
             ready=self._vigil.ready,
             reload=self.reload,
-            status=self._view.status,
+            api=self._api(settings.listener),
         )
         self._runner: Runner | None = None
         self._started = asyncio.Event()
         self._asked_to_stop = False
         self._reloading = asyncio.Lock()
         self._clock_is_off = False
+
+    def _api(self, listener: ListenerSettings) -> Api:
+        resources = Resources(status=self._view.status, record=self._archive)
+        tokens = None if listener.tokens_file is None else TokenBook(listener.tokens_file)
+        return Api(resources.operations(), tokens=tokens, open_reading=listener.open_reading)
 
     async def run(self) -> bool:
         """Probe until SIGTERM or SIGINT; say whether everything that was seen is in the ledger.
@@ -223,6 +238,8 @@ class Daemon:
         plan = self._workshop.plan(settings)
         # In a thread: Apprise takes a fifth of a second to load.
         couriers = await asyncio.to_thread(self._workshop.couriers, settings)
+        if self._tls is not None:
+            renew(self._tls, settings)
         watched = {target.name for target in self._settings.targets}
         come = [target for target in plan.terms if target not in watched]
         states = {target: state for target in come if (state := runner.state_of(target)) is not None}
@@ -282,6 +299,7 @@ class Daemon:
         await asyncio.wait(helpers, timeout=limit_s * STOP_SHARE_CUT_OFF)
         for last in (self._workshop.close(), self._listener.stop(), self._ledger.close()):
             await _whatever_happens(last, until_s - asyncio.get_running_loop().time())
+        self._archive.close()
         if waiting:
             lost = "the ledger will say of these seconds that nobody looked"
             log.error("ledger.left_unwritten", records=waiting, meaning=lost)
@@ -367,7 +385,7 @@ class Daemon:
             targets=[target.name for target in settings.targets],
             controls=[control.name for control in settings.controls],
             ledger=self._ledger.name,
-            listener=f"http://{self._listener.address}/",
+            listener=self._listener.url,
         )
 
 

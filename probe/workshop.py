@@ -57,6 +57,7 @@ class Workshop:
             for surface in target.surfaces
         }
         controls = {control.name: self._control(control) for control in settings.controls}
+        self.listener_tls(settings)
         self.pages(settings)  # A trust store that can't be used is an error of all the settings, also of a reload's.
         self._charges = {key: self._charges[key] for key in charges}
         self._controls = {name: self._controls[name] for name in controls}
@@ -91,6 +92,18 @@ class Workshop:
             except ValueError as error:
                 raise SettingsError((Problem(file=f"notify[{place}]", line=0, sentence=str(error)),)) from None
         return found
+
+    def listener_tls(self, settings: Settings) -> ssl.SSLContext | None:
+        """Build what the listener shows who it is with; None where it listens without TLS.
+
+        Raises:
+            SettingsError: If certificate and key can't be used.
+        """
+        if settings.listener.tls_certificate is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        renew(context, settings)
+        return context
 
     def surface(self, target: Target, surface: Surface, vantage: str) -> ApiSurface | SmtpSurface:
         """Build the prober of one surface.
@@ -184,6 +197,29 @@ class Workshop:
             return self._trust(None if ca_file is None else str(ca_file), _identity(ca_file))
         except OSError as error:  # ssl.SSLError is one.
             raise _unusable(ca_file, error) from error
+
+
+def renew(context: ssl.SSLContext, settings: Settings) -> None:
+    """Read the listener's certificate and key again, for the connections to come.
+
+    Raises:
+        SettingsError: If they can't be used; those that were there stay.
+    """
+    certificate, key = settings.listener.tls_certificate, settings.listener.tls_key
+    assert certificate is not None
+    # Tried on another context first: a certificate whose key does not fit would be taken in all the same.
+    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for one in (trial, context):
+        try:
+            # A key with a passphrase would ask for it on the terminal, and wait.
+            one.load_cert_chain(certificate, key, password="")
+        except OSError as error:
+            is_format = isinstance(error, ssl.SSLError)
+            reason = (
+                "they are no certificate and the unencrypted key to it, in PEM form" if is_format else error.strerror
+            )
+            sentence = f"listener.tls_certificate and tls_key ({key}) can't be used: {reason}"
+            raise SettingsError((Problem(file=str(certificate), line=0, sentence=sentence),)) from error
 
 
 def _identity(ca_file: Path | None) -> tuple[int, int, int]:

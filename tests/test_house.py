@@ -20,6 +20,7 @@ LEAVES = frozenset({"settings", "adjtimex", "clock", "log", "service_zones", "sy
 # The second loop, in several modules, and what builds its parts.
 RUNNER = frozenset(
     {
+        "archive",
         "runner",
         "control_room",
         "flight",

@@ -1,6 +1,7 @@
 """`status`: what a running daemon sees now, through its listener."""
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from probe.commands.settings import loaded
 from probe.commands.terminal import Exit, fail, out, write
 
 TIMEOUT_S = 5.0
+DETAIL_BYTES_MAX = 64 * 1024
 STRIP_SECONDS = 60
 
 # The letters of the status body's `recent`, as cells of a strip.
@@ -38,16 +40,22 @@ def listener_url(path: Path) -> str:
     if not listener.port:
         fail(f"{path}: listener.port is 0, so only the daemon's log knows it; name it with --url.", Exit.INPUT)
     host = f"[{listener.host}]" if ":" in listener.host else listener.host
-    return f"http://{host}:{listener.port}"
+    return f"{'http' if listener.tls_key is None else 'https'}://{host}:{listener.port}"
 
 
-def fetch(url: str) -> dict[str, Any]:
+def fetch(url: str, *, token: str = "", ca_file: Path | None = None) -> dict[str, Any]:
     """Return the status body of the daemon that listens there; raises Unreachable."""
-    # Without any proxy: the listener is on loopback or on our own network.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(  # noqa: S310 - the scheme is looked at before
+        f"{url.rstrip('/')}/api/v1/status", headers={"Authorization": f"Bearer {token}"} if token else {}
+    )
     try:
-        with opener.open(f"{url.rstrip('/')}/api/v1/status", timeout=TIMEOUT_S) as reply:
+        tls = ssl.create_default_context(cafile=ca_file)
+        # Without any proxy: the listener is on loopback or on our own network.
+        handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls))
+        with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S) as reply:
             body = json.loads(reply.read())
+    except urllib.error.HTTPError as error:
+        raise Unreachable(f"The daemon at {url} refused: {_detail(error)}") from error
     except (OSError, ValueError, urllib.error.URLError) as error:
         reason = getattr(error, "reason", None) or error
         said = getattr(reason, "strerror", None) or reason
@@ -57,12 +65,26 @@ def fetch(url: str) -> dict[str, Any]:
     return body
 
 
-def status(url: str, *, as_json: bool) -> None:
+def _detail(error: urllib.error.HTTPError) -> str:
+    with error:
+        try:
+            return str(json.loads(error.read(DETAIL_BYTES_MAX))["detail"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"status {error.code}."
+
+
+def status(url: str, *, as_json: bool, token_file: Path | None = None, ca_file: Path | None = None) -> None:
     """Show what the daemon sees; NO if a Critical Issue is open, or the daemon is in trouble or blind."""
     if not url.startswith(("http://", "https://")):
         fail(f"--url: found {url!r}, expected http://HOST:PORT.", Exit.INPUT)
+    if token_file is not None and url.startswith("http://"):
+        fail("--token-file: a token is sent to an https URL only.", Exit.INPUT)
     try:
-        body = fetch(url)
+        token = "" if token_file is None else token_file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        fail(f"--token-file {token_file}: there is no token in it that can be read.", Exit.INPUT)
+    try:
+        body = fetch(url, token=token, ca_file=ca_file)
     except Unreachable as error:
         fail(f"{error} Is it running, and does --url or --config name its listener?", Exit.CANNOT)
     if as_json:

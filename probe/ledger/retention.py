@@ -72,7 +72,7 @@ def cut(
         if notes:
             store.append_cut(connection, notes)
     if notes:
-        store.cut_is_kept()
+        store.batch_is_kept()
     noted = tuple(Kind(str(note[0])) for note in notes)
     return CutReport(deleted=deleted, noted=noted, finished=not deleted and not noted)
 

@@ -20,7 +20,7 @@ becomes of connections in between, the store holds the lock by which a second wr
 Integrity errors are not retried: the unique indexes forbid a second with two verdicts, and trying again cannot help.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,12 +154,19 @@ class Store:
                 connection.exec_driver_sql(self._inserts[name], placed)
 
     def append_cut(self, connection: Connection, rows: Rows) -> None:
-        """Write a batch that holds nothing but a note of retention; `cut_is_kept` must follow its commit."""
-        self._tried = self._prepare_rows(None, {"cut": rows}, (self.head.last_second, self.head.last_second), {})
+        """Write a batch that holds nothing but a note of retention; `batch_is_kept` must follow its commit."""
+        self._append_rows(connection, {"cut": rows})
+
+    def append_remarks(self, connection: Connection, kept: Iterable[remarks.Kept]) -> None:
+        """Write a batch that holds nothing but remarks; `batch_is_kept` must follow its commit."""
+        self._append_rows(connection, {"remark": remarks.remark_rows(kept)})
+
+    def _append_rows(self, connection: Connection, rows: Mapping[str, Rows]) -> None:
+        self._tried = self._prepare_rows(None, rows, (self.head.last_second, self.head.last_second), {})
         self._write(connection, self._tried)
 
-    def cut_is_kept(self) -> None:
-        """Move the head on to a note of retention that is kept now."""
+    def batch_is_kept(self) -> None:
+        """Move the head on to a batch of this kind that is kept now."""
         self._settle_tried()
 
     def take_inbox(self) -> tuple[Proposal, ...]:

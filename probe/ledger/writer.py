@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Self
 
 from probe import clock
-from probe.core.model import Terms
+from probe.core.model import Amendment, Terms
+from probe.ledger import amending, retention
 from probe.ledger import recover as recovery
-from probe.ledger import retention
 from probe.ledger.outbox import Outbox
 from probe.ledger.records import Batch, Commit
 from probe.ledger.remarks import Proposal
@@ -114,6 +114,16 @@ class Ledger:
     def outbox(self) -> Outbox:
         """Make the outbox: what is kept and to be told. The caller closes it."""
         return Outbox(self._address, self._worker, self._store)
+
+    async def amend(self, decide: amending.Decide) -> Amendment:
+        """Keep the amendment that `decide` makes of those that are kept already, and give it; what it raises is raised.
+
+        It runs in the writer's thread. Where the caller is cancelled, it may be kept all the same.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept.
+        """
+        return await self._worker.run(lambda: amending.amend(self._store, decide))
 
     async def close(self) -> None:
         """Let go of the database and end the thread; give up on a disk that hangs."""

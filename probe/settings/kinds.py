@@ -227,17 +227,23 @@ def _line(value: str) -> str:
     return value.strip()
 
 
-def _file(value: object, info: ValidationInfo) -> object:
+def _new_file(value: object, info: ValidationInfo) -> object:
     if value is None:
         return None
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise refuse("the path of a file")
-    if not isinstance(info.context, FromFile):
-        return value
-    path = info.context.folder / value
-    if not path.is_file():
-        raise refuse(f"a file of certificates in PEM form (there is no file {path})")
+    return info.context.folder / value if isinstance(info.context, FromFile) else value
+
+
+def _file(value: object, info: ValidationInfo, holding: str = "certificates") -> object:
+    path = _new_file(value, info)
+    if isinstance(info.context, FromFile) and isinstance(path, Path) and not path.is_file():
+        raise refuse(f"a file of {holding} in PEM form (there is no file {path})")
     return path
+
+
+def _key_file(value: object, info: ValidationInfo) -> object:
+    return _file(value, info, "a private key")
 
 
 def _program(value: object, info: ValidationInfo) -> object:
@@ -341,6 +347,8 @@ Phone = Annotated[str, AfterValidator(_phone)]
 Line = Annotated[str, AfterValidator(_line)]
 MaybeMailAddress = Annotated[str, AfterValidator(lambda value: _mail_address(value) if value else value)]
 CaFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"]})]
+KeyFile = Annotated[Path | None, BeforeValidator(_key_file), WithJsonSchema({"type": ["string", "null"]})]
+NewFile = Annotated[Path | None, BeforeValidator(_new_file), WithJsonSchema({"type": ["string", "null"]})]
 Program = Annotated[Path | None, BeforeValidator(_program), WithJsonSchema({"type": ["string", "null"]})]
 Authorization = Annotated[str, AfterValidator(_authorization)]
 Body = Annotated[Any, AfterValidator(lambda value: _body(value))]

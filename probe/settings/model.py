@@ -32,13 +32,16 @@ from probe.settings.kinds import (
     Duration,
     Host,
     HostPort,
+    KeyFile,
     LedgerUrl,
+    NewFile,
     PageUrl,
     Phone,
     Program,
     Resolver,
     Url,
     WholeSeconds,
+    is_loopback,
     redact_url,
     refuse,
     refuse_all,
@@ -230,10 +233,24 @@ class Ledger(Frozen):
 
 
 class Listener(Frozen):
-    """Where the daemon answers."""
+    """Where the daemon answers, and whom."""
 
     host: Host = "127.0.0.1"
     port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 9747  # 0 is any free port
+    tokens_file: NewFile = None
+    tls_certificate: CaFile = None
+    tls_key: KeyFile = None
+    open_reading: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="after")
+    def _keeps_tokens_secret(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            lacking = "tls_key" if self.tls_key is None else "tls_certificate"
+            raise refuse("tls_certificate and tls_key together", found="nothing", field=lacking)
+        if self.tokens_file is not None and self.tls_key is None and not is_loopback(self.host):
+            expected = f"a certificate and tls_key, because tokens would travel unencrypted to {self.host}"
+            raise refuse(expected, found="nothing", field="tls_certificate")
+        return self
 
 
 class Log(Frozen):

@@ -52,6 +52,7 @@ _PATTERNS = {
 
 _EXPECTED = {
     "missing": "a value, because this field is required",
+    "bool_type": "true or false",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "int_parsing_size": "a smaller number",

@@ -25,6 +25,7 @@ def warn(settings: Settings, findings: Findings) -> None:
     _warn_of_few_controls(settings, findings)
     _warn_of_shared_fates(settings, findings)
     _warn_of_plain_couriers(settings, findings)
+    _warn_of_closed_reading(settings, findings)
 
 
 def _warn_of_caps(target: Target, path: Path, findings: Findings) -> None:
@@ -107,6 +108,16 @@ def _warn_of_shared_fates(settings: Settings, findings: Findings) -> None:
                     "name a control on another network",
                 )
                 break
+
+
+def _warn_of_closed_reading(settings: Settings, findings: Findings) -> None:
+    listener = settings.listener
+    if not is_loopback(listener.host) and listener.tokens_file is None and not listener.open_reading:
+        sentence = (
+            "nobody can read /api/v1 from other hosts or this one, because off loopback that needs a token; name a "
+            "tokens_file, or set open_reading"
+        )
+        findings.warn(("listener", "host"), sentence)
 
 
 def _target_hosts(settings: Settings) -> Iterator[tuple[str, str]]:

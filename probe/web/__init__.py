@@ -1,5 +1,10 @@
 """The daemon's HTTP listener."""
 
-from probe.web.listener import Listener, ListenerError, Report
+from probe.web.api import Api
+from probe.web.listener import Listener, Report
+from probe.web.place import ListenerError
+from probe.web.problem import Unavailable
+from probe.web.resources import Decide, Record, Resources
+from probe.web.tokens import TokenBook
 
-__all__ = ["Listener", "ListenerError", "Report"]
+__all__ = ["Api", "Decide", "Listener", "ListenerError", "Record", "Report", "Resources", "TokenBook", "Unavailable"]

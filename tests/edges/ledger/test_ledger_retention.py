@@ -232,7 +232,7 @@ def test_a_note_in_doubt_is_settled_by_the_next_append(path: Path, script: Any, 
     def lose_the_answer() -> None:
         raise RuntimeError("crash between commit and answer")
 
-    store.cut_is_kept = lose_the_answer  # type: ignore[method-assign]
+    store.batch_is_kept = lose_the_answer  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):
         cut(store, ["main", "other"], script.next_second, ATTEMPTS_KEPT_S, VERDICTS_KEPT_S, 10)
     assert store.append(script.second()).seq == 122

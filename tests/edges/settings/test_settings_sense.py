@@ -227,3 +227,18 @@ def test_code_may_give_durations_in_seconds_and_the_parts_are_frozen() -> None:
     assert part.timeout_s == 0.05
     with pytest.raises(ValidationError):
         part.port = 25
+
+
+@pytest.mark.parametrize(
+    ("listener", "is_warned"),
+    [
+        ("{host: 192.0.2.1}", True),
+        ("{host: 192.0.2.1, open_reading: true}", False),
+        ("{host: localhost}", False),
+        ('{host: "[::1]"}', False),
+    ],
+)
+def test_reading_that_nobody_may_do_is_warned_of(loads: Loads, listener: str, is_warned: bool) -> None:
+    """Off loopback reading the API needs a token, and without a tokens file there is none."""
+    said = sentences(loads(f"targets: [{{name: a, smtp: {SMTP}}}]\nlistener: {listener}"))
+    assert any("nobody can read /api/v1" in sentence for sentence in said) == is_warned

@@ -1,13 +1,46 @@
 """A listener on a free port of loopback, with everything it serves written into one fake."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from probe.web import Listener, Report
+from probe.core.model import Amendment, IssueEvent
+from probe.web import Api, Decide, Listener, Report, Resources, TokenBook
+from probe.web.tokens import create
+
+
+@dataclass
+class FakeRecord:
+    """A ledger of turns and amendments in memory."""
+
+    kept_turns: list[IssueEvent] = field(default_factory=list)
+    kept: list[Amendment] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    async def turns(self, *, target: str | None, issue: str | None, turns_max: int) -> Sequence[IssueEvent]:
+        """Read turns."""
+        self._fail()
+        found = [t for t in self.kept_turns if target in (None, t.target) and issue in (None, t.issue)]
+        return found[-turns_max:]
+
+    async def amendments(self) -> tuple[Amendment, ...]:
+        """Read amendments."""
+        self._fail()
+        return tuple(self.kept)
+
+    async def amend(self, decide: Decide) -> tuple[Amendment, ...]:
+        """Add one."""
+        self._fail()
+        self.kept.append(decide(tuple(self.kept), {"main"}))
+        return tuple(self.kept)
+
+    def _fail(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
 
 
 @dataclass
@@ -22,6 +55,8 @@ class Daemon:
     rendered: tuple[str, str, bytes] = ("text/plain; version=0.0.4; charset=utf-8", "", b"a 1.0\n")
     asked: list[tuple[str, str]] = field(default_factory=list)
     before_render: Callable[[], Awaitable[None]] | None = None
+    record: FakeRecord = field(default_factory=FakeRecord)
+    tokens_file: Path | None = None
 
     async def render(self, accept: str, accept_encoding: str) -> tuple[str, str, bytes]:
         """Answer a scrape."""
@@ -35,22 +70,34 @@ class Daemon:
         self.reloads += 1
         return self.reload_report
 
+    def token(self, name: str = "nina") -> str:
+        """Make a token."""
+        assert self.tokens_file is not None
+        return create(self.tokens_file, name, 1_700_000_000_000_000)
+
+    def api(self, **options: Any) -> Api:
+        """Make the API of this daemon."""
+        tokens = None if self.tokens_file is None else TokenBook(self.tokens_file)
+        resources = Resources(status=lambda: self.status, record=self.record)
+        return Api(resources.operations(), **{"tokens": tokens, **options})
+
     def listener(self, **options: Any) -> Listener:
         """Make a listener that serves this daemon."""
+        api = options.pop("api", None) or self.api()
         return Listener(
             **{"port": 0, **options},
             render=self.render,
             healthy=lambda: self.health,
             ready=lambda: self.readiness,
             reload=self.reload,
-            status=lambda: self.status,
+            api=api,
         )
 
 
 @pytest.fixture
-def daemon() -> Daemon:
+def daemon(tmp_path: Path) -> Daemon:
     """Give what the listener serves."""
-    return Daemon()
+    return Daemon(tokens_file=tmp_path / "tokens.json")
 
 
 @pytest.fixture

@@ -91,6 +91,13 @@ async def test_a_page_of_another_origin_cannot_reload(daemon: Any, client: aioht
     assert daemon.reloads == 0
 
 
+async def test_an_origin_that_is_none_is_refused(daemon: Any, client: aiohttp.ClientSession) -> None:
+    """An Origin header that no URL can be is another origin, not an error inside."""
+    async with client.post("/-/reload", headers={"Origin": "http://["}) as response:
+        assert response.status == 403
+    assert daemon.reloads == 0
+
+
 async def test_status_is_json(daemon: Any, client: aiohttp.ClientSession) -> None:
     """The status is what the daemon gives, as JSON."""
     daemon.status = {"version": 1, "targets": [{"name": "main"}]}
@@ -104,7 +111,7 @@ async def test_the_index_links_what_there_is(client: aiohttp.ClientSession) -> N
     async with client.get("/") as response:
         page = await response.text()
     links = [part.partition('"')[0] for part in page.split('href="')[1:]]
-    assert len(links) == 4
+    assert len(links) == 5
     for link in links:
         async with client.get(link) as response:
             assert response.status == 200

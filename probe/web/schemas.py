@@ -1,0 +1,147 @@
+"""The bodies of the API, as models: what the OpenAPI document says of them is made from these."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from probe.core.amendments import AUTHOR_CHARACTERS_MAX, REASON_CHARACTERS_MAX
+from probe.core.model import Exclusion, IssueTurn, Surface
+
+SECOND_MAX: Final = 253_402_300_799  # the end of the year 9999, the last that a date can be written of
+TARGET_CHARACTERS_MAX: Final = 63
+ISSUES_AT_ONCE_MAX: Final = 200
+ISSUES_AT_ONCE: Final = 50
+PATH_PATTERNS: Final[Mapping[str, str]] = {
+    "amendment": "^[0-9a-f]{12}$",
+    "issue": "^[A-Za-z0-9._-]{1,100}$",
+}
+
+Second = Annotated[int, Field(ge=0, le=SECOND_MAX, description="Unix time in whole seconds, UTC.")]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", description="The same in ISO 8601.")]
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=REASON_CHARACTERS_MAX, description="Why: one line that both sides will read."),
+]
+
+
+class Asking(BaseModel):
+    """What a client sends: nothing is guessed, nothing is passed over."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Saying(BaseModel):
+    """What the daemon sends: within a version of the API fields may be added."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Problem(Saying):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(description="about:blank: the status says what kind of problem it is.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(description="One sentence for people.")
+
+
+class NoQuery(Asking):
+    """Nothing may stand behind the question mark."""
+
+
+class IssuesQuery(Asking):
+    """Which issues to list."""
+
+    model_config = ConfigDict(strict=False)
+
+    target: str | None = Field(
+        default=None, min_length=1, max_length=TARGET_CHARACTERS_MAX, description="Only those of this target."
+    )
+    limit: int = Field(default=ISSUES_AT_ONCE, ge=1, le=ISSUES_AT_ONCE_MAX, description="At most so many, the newest.")
+
+
+class NewAmendment(Asking):
+    """A window that is to be left out of the totals; both ends are included."""
+
+    first_second: Second
+    last_second: Second
+    exclusion: Annotated[Exclusion, Field(strict=False)]
+    reason: Reason
+    target: str = Field(default="", max_length=TARGET_CHARACTERS_MAX, description="Empty: all targets.")
+    surface: Annotated[Surface, Field(strict=False)] | Literal[""] = Field(
+        default="", description="Empty: all surfaces."
+    )
+
+
+class NewWithdrawal(Asking):
+    """An amendment is to be taken back; it and its withdrawal both stay in the record."""
+
+    reason: Reason
+
+
+class Amendment(Saying):
+    """A window that is left out of the totals, or the withdrawal of one."""
+
+    amendment: str = Field(pattern=PATH_PATTERNS["amendment"])
+    target: str
+    surface: str
+    first_second: Second
+    last_second: Second
+    exclusion: Exclusion
+    reason: str
+    author: str = Field(max_length=AUTHOR_CHARACTERS_MAX)
+    added_us: int = Field(description="When it was added: Unix time in microseconds.")
+    withdraws: str = Field(description="The amendment that this one takes back; empty for none.")
+
+
+class StandingAmendment(Amendment):
+    """A window that was left out of the totals, and the withdrawal if that was taken back."""
+
+    withdrawn_by: Amendment | None
+
+
+class Amendments(Saying):
+    """The windows that were ever left out, in the order in which they were added."""
+
+    amendments: list[StandingAmendment]
+
+
+class Issue(Saying):
+    """A Critical Issue as the record knows it; restored says that the service was, not that anybody agreed."""
+
+    issue: str
+    target: str
+    state: Literal["open", "service restored"]
+    since: Moment
+    since_second: Second
+    noticed: Moment
+    noticed_second: Second
+    restored: Moment | None
+    restored_second: Second | None
+
+
+class Issues(Saying):
+    """Critical Issues, the newest first."""
+
+    issues: list[Issue]
+
+
+class Turn(Saying):
+    """A Critical Issue was opened, or the service restored; `since` is dated back."""
+
+    issue: str
+    turn: IssueTurn
+    state: Literal["open", "service restored"]
+    since: Moment
+    since_second: Second
+    noticed: Moment
+    noticed_second: Second
+
+
+class OpenApi(Saying):
+    """This document: OpenAPI 3.1."""
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, JsonValue]

@@ -35,7 +35,7 @@ from probe.times import utc
 from probe.version import VERSION
 from probe.view import View
 from probe.vigil import Insight, Vigil
-from probe.web import Api, Listener, Resources, TokenBook
+from probe.web import Api, Issues, Listener, Resources, TokenBook
 from probe.workshop import Workshop, renew
 
 log = structlog.get_logger("daemon")
@@ -109,6 +109,8 @@ class Daemon:
             self._ledger,
             troubled=lambda: self._queue.troubled,
             targets=lambda: [target.name for target in self._settings.targets],
+            pledges=lambda target: pledges_of(self._settings, target),
+            told=self._issues.told,
         )
         self._tls = self._workshop.listener_tls(settings)
         self._listener = Listener(
@@ -128,9 +130,12 @@ class Daemon:
         self._clock_is_off = False
 
     def _api(self, listener: ListenerSettings) -> Api:
-        resources = Resources(status=self._view.status, record=self._archive)
+        operations = (
+            *Resources(status=self._view.status, record=self._archive).operations(),
+            *Issues(self._archive).operations(),
+        )
         tokens = None if listener.tokens_file is None else TokenBook(listener.tokens_file)
-        return Api(resources.operations(), tokens=tokens, open_reading=listener.open_reading)
+        return Api(operations, tokens=tokens, open_reading=listener.open_reading)
 
     async def run(self) -> bool:
         """Probe until SIGTERM or SIGINT; say whether everything that was seen is in the ledger.

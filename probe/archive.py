@@ -1,15 +1,20 @@
 """The ledger, as the API asks it: reads beside the writer, and amendments through it."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, Final, TypeVar
 
 import structlog
 
-from probe.core.model import Amendment, IssueEvent
-from probe.ledger import Ledger, LedgerError, RemarkKind, known_targets, remarks_of, turns_of
+from probe import clock
+from probe.core.happenings import Happening
+from probe.core.lives import Life, Lives, add, distinct
+from probe.core.model import Amendment
+from probe.core.obligations import Pledges, obligations
+from probe.issues import whole_of
+from probe.ledger import Ledger, LedgerError, RemarkKind, known_targets, lives_in, remarks_of
 from probe.ledger.thread import Worker
-from probe.web import Decide, Unavailable
+from probe.web import Decide, Tell, Unavailable
 
 WAITING_MAX: Final = 32  # calls that wait for the disk, those whose clients gave up included
 T = TypeVar("T")
@@ -27,17 +32,39 @@ class Archive:
         *,
         troubled: Callable[[], bool],
         targets: Callable[[], Collection[str]],
+        pledges: Callable[[str], Pledges],
+        told: Callable[[Happening], None],
     ) -> None:
         self._address = address
         self._ledger = ledger
         self._troubled = troubled
         self._targets = targets
+        self._pledges = pledges
+        self._told = told
         self._worker = Worker("ledger-reader")
         self._tasks: set[asyncio.Task[object]] = set()
 
-    async def turns(self, *, target: str | None, issue: str | None, turns_max: int) -> tuple[IssueEvent, ...]:
-        """Read the newest turns of Critical Issues, in the order in which they were kept."""
-        return await self._read(lambda: turns_of(self._address, target=target, issue=issue, turns_max=turns_max))
+    async def lives(self) -> tuple[Life, ...]:
+        """Read the lives of all issues, each once, by target and in the order in which they began."""
+        found = await self._read(lambda: lives_in(self._address))
+        return tuple(life for lives in found.values() for life in distinct(lives))
+
+    async def tell(self, decide: Tell) -> Life:
+        """Keep the happening that `decide` makes of the lives as they are; give the life that it leads to."""
+        self._check()
+        seen: list[Life] = []
+
+        def deciding(lives: Mapping[str, Lives]) -> Happening:
+            seen[:] = [life for of_target in lives.values() for life in distinct(of_target)]
+            return decide(seen)
+
+        happening = await self._bounded(self._ledger.tell(deciding))
+        self._told(happening)
+        return add(next(life for life in seen if happening.issue == life.issue), happening)
+
+    def described(self, life: Life) -> Mapping[str, Any]:
+        """Say where an issue stands, what happened, and what is owed now."""
+        return whole_of(life, obligations(life, self._pledges(life.target), clock.wall_us()))
 
     async def amendments(self) -> tuple[Amendment, ...]:
         """Read the amendments, in the order in which they were kept."""
@@ -45,8 +72,7 @@ class Archive:
 
     async def amend(self, decide: Decide) -> tuple[Amendment, ...]:
         """Keep what `decide` makes of the amendments and the targets that are known; give all amendments with it."""
-        if self._troubled():
-            raise Unavailable("The ledger can't be written now, so nothing is added; /api/v1/status says why.")
+        self._check()
         targets = {*await self._read(lambda: known_targets(self._address)), *self._targets()}
         seen: list[Amendment] = []
 
@@ -58,6 +84,10 @@ class Archive:
         amendment = await self._bounded(self._ledger.amend(deciding))
         log.info("ledger.amended", remark=str(amendment))
         return (*seen, amendment)
+
+    def _check(self) -> None:
+        if self._troubled():
+            raise Unavailable("The ledger can't be written now, so nothing is added; /api/v1/status says why.")
 
     def close(self) -> None:
         """End the thread."""

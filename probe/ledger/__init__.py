@@ -27,7 +27,6 @@ from probe.ledger.retention import CutReport
 from probe.ledger.store import Head
 from probe.ledger.tables import RemarkKind
 from probe.ledger.tallies import Account, Tally, account_of, known_targets
-from probe.ledger.turns import turns_of
 from probe.ledger.verify import Anchor, Report, verify
 from probe.ledger.writer import Ledger
 
@@ -63,7 +62,6 @@ __all__ = [
     "propose",
     "remarks_of",
     "statements_of",
-    "turns_of",
     "verify",
     "what_if",
     "write_csv",

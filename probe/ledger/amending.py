@@ -1,13 +1,21 @@
-"""How the daemon itself adds an amendment: looked at, decided and kept in one transaction."""
+"""How the daemon itself adds what people tell: looked at, decided and kept in one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+from sqlalchemy import Connection
+
+from probe.core.happenings import Happening
+from probe.core.lives import Lives
 from probe.core.model import Amendment
-from probe.ledger.remarks import read_remarks
+from probe.ledger.lives import read_lives
+from probe.ledger.remarks import Proposal, read_remarks
 from probe.ledger.store import Store
 from probe.ledger.tables import RemarkKind
 
 Decide = Callable[[tuple[Amendment, ...]], Amendment]
+Tell = Callable[[Mapping[str, Lives]], Happening]
+P = TypeVar("P", bound=Proposal)
 
 
 def amend(store: Store, decide: Decide) -> Amendment:
@@ -18,17 +26,30 @@ def amend(store: Store, decide: Decide) -> Amendment:
     Raises:
         LedgerUnwritable: If it is not known to be kept.
     """
+    return _keep(store, lambda connection: decide(tuple(read_remarks(connection, RemarkKind.AMENDMENT))))
+
+
+def tell(store: Store, decide: Tell) -> Happening:
+    """Keep the happening that `decide` makes of the lives as they are, likewise.
+
+    Raises:
+        LedgerUnwritable: If it is not known to be kept.
+    """
+    return _keep(store, lambda connection: decide(read_lives(connection)))
+
+
+def _keep(store: Store, decide: Callable[[Connection], P]) -> P:
     refusal: Exception | None = None
-    amendment: Amendment | None = None
+    decided: P | None = None
     with store.transaction() as connection:
         try:
-            amendment = decide(tuple(read_remarks(connection, RemarkKind.AMENDMENT)))
+            decided = decide(connection)
         except Exception as error:  # noqa: BLE001 - whatever it is: passing through here it would cut the connection
             refusal = error
         else:
-            store.append_remarks(connection, [amendment])
+            store.append_remarks(connection, [decided])
     if refusal is not None:
         raise refusal
     store.batch_is_kept()
-    assert amendment is not None
-    return amendment
+    assert decided is not None
+    return decided

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from probe import clock
+from probe.core.happenings import Happening
 from probe.core.model import Amendment, Terms
 from probe.ledger import amending, retention
 from probe.ledger import recover as recovery
@@ -124,6 +125,14 @@ class Ledger:
             LedgerUnwritable: If it is not known to be kept.
         """
         return await self._worker.run(lambda: amending.amend(self._store, decide))
+
+    async def tell(self, decide: amending.Tell) -> Happening:
+        """Keep the happening that `decide` makes of the lives as they are, and give it; likewise.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept.
+        """
+        return await self._worker.run(lambda: amending.tell(self._store, decide))
 
     async def close(self) -> None:
         """Let go of the database and end the thread; give up on a disk that hangs."""

@@ -1,10 +1,24 @@
 """The daemon's HTTP listener."""
 
 from probe.web.api import Api
+from probe.web.issues import Desk, Issues, Tell
 from probe.web.listener import Listener, Report
 from probe.web.place import ListenerError
 from probe.web.problem import Unavailable
 from probe.web.resources import Decide, Record, Resources
 from probe.web.tokens import TokenBook
 
-__all__ = ["Api", "Decide", "Listener", "ListenerError", "Record", "Report", "Resources", "TokenBook", "Unavailable"]
+__all__ = [
+    "Api",
+    "Decide",
+    "Desk",
+    "Issues",
+    "Listener",
+    "ListenerError",
+    "Record",
+    "Report",
+    "Resources",
+    "Tell",
+    "TokenBook",
+    "Unavailable",
+]

@@ -168,6 +168,6 @@ def _response(operation: Operation, request: web.Request, reply: Reply) -> web.R
     if reply.location:
         headers["Location"] = reply.location
     is_known = any(tag.value in ("*", reply.etag) for tag in request.if_none_match or ())
-    if reply.etag and operation.method == "GET" and is_known:
+    if reply.etag and operation.method == "GET" and operation.is_cacheable and is_known:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     return web.json_response(reply.body, status=operation.status, headers=headers)

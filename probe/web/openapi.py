@@ -80,7 +80,7 @@ def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
             "in": "header",
             "required": operation.needs_match,
             "description": "The ETag of what was read: if that has changed since, nothing is done.",
-            "schema": {"type": "string", "pattern": '^(\\*|"[0-9a-f]{32}")$'},
+            "schema": {"type": "string", "pattern": '^(\\*|"[0-9a-f]{1,32}")$'},
         }
 
 
@@ -105,7 +105,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if headers:
         done["headers"] = headers
     responses = {str(int(operation.status)): done}
-    if operation.has_etag and operation.method == "GET":
+    if operation.has_etag and operation.is_cacheable and operation.method == "GET":
         responses["304"] = {"description": "It is as If-None-Match names it.", "headers": {"ETag": _ETAG}}
     for status in operation.statuses:
         problem: dict[str, Any] = {"description": status.phrase, "content": _content(CONTENT_TYPE, Problem)}

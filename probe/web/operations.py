@@ -65,6 +65,7 @@ class Operation:
     request: type[BaseModel] | None = None
     is_writing: bool = False
     has_etag: bool = False
+    is_cacheable: bool = True  # whether the same ETag means the very same body
     takes_match: bool = False
     needs_match: bool = False
     status: HTTPStatus = HTTPStatus.OK

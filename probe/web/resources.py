@@ -7,23 +7,18 @@ from typing import Any, Final, Protocol
 
 from probe import clock
 from probe.core.amendments import Standing, named, problem_of, standings, withdrawal
-from probe.core.model import Amendment, IssueEvent, IssueTurn
-from probe.times import utc
+from probe.core.model import Amendment
 from probe.web import schemas
 from probe.web.operations import PREFIX, Asked, Operation, Reply, etag_of
 from probe.web.problem import ApiProblem
 from probe.web.status_schema import Status
 
-OPEN, RESTORED = "open", "service restored"
 _AMENDMENTS: Final = "/amendments"
 Decide = Callable[[tuple[Amendment, ...], Collection[str]], Amendment]
 
 
 class Record(Protocol):
     """The ledger, as the API asks it. Each call may raise `Unavailable`."""
-
-    async def turns(self, *, target: str | None, issue: str | None, turns_max: int) -> Sequence[IssueEvent]:
-        """Read the newest turns of Critical Issues, in the order in which they were kept."""
 
     async def amendments(self) -> tuple[Amendment, ...]:
         """Read the amendments, in the order in which they were kept."""
@@ -44,7 +39,7 @@ class Resources:
 
     def operations(self) -> tuple[Operation, ...]:
         """Give the table."""
-        return (*self._of_status(), *self._of_issues(), *self._of_amendments())
+        return (*self._of_status(), *self._of_amendments())
 
     def _of_status(self) -> tuple[Operation, ...]:
         return (
@@ -55,29 +50,6 @@ class Resources:
                 summary="What the daemon sees now.",
                 response=Status,
                 answer=self._get_status,
-            ),
-        )
-
-    def _of_issues(self) -> tuple[Operation, ...]:
-        return (
-            Operation(
-                name="list_issues",
-                method="GET",
-                path="/issues",
-                summary="Critical Issues, the newest first.",
-                query=schemas.IssuesQuery,
-                response=schemas.Issues,
-                has_etag=True,
-                answer=self._list_issues,
-            ),
-            Operation(
-                name="issue",
-                method="GET",
-                path="/issues/{issue}",
-                summary="One Critical Issue.",
-                response=schemas.Issue,
-                has_etag=True,
-                answer=self._get_issue,
             ),
         )
 
@@ -131,20 +103,6 @@ class Resources:
     async def _get_status(self, _asked: Asked) -> Reply:
         return Reply(body=dict(self._status()))
 
-    async def _list_issues(self, asked: Asked) -> Reply:
-        query: schemas.IssuesQuery = asked.query
-        # An issue has two turns at most, so its opening is among these if it is one of the newest.
-        turns = await self._record.turns(target=query.target, issue=None, turns_max=2 * query.limit)
-        body = {"issues": issues_of(turns)[: query.limit]}
-        return Reply(body=body, etag=etag_of(body))
-
-    async def _get_issue(self, asked: Asked) -> Reply:
-        name = asked.path["issue"]
-        found = issues_of(await self._record.turns(target=None, issue=name, turns_max=2))
-        if not found:
-            raise ApiProblem(HTTPStatus.NOT_FOUND, "There is no such issue; GET /api/v1/issues lists them.")
-        return Reply(body=found[0], etag=etag_of(found[0]))
-
     async def _list_amendments(self, _asked: Asked) -> Reply:
         body = list_of(await self._record.amendments())
         return Reply(body=body, etag=etag_of(body))
@@ -186,28 +144,6 @@ class Resources:
             return _sound(back, known, targets)
 
         return _one(await self._record.amend(decide), name)
-
-
-def issues_of(turns: Sequence[IssueEvent]) -> list[dict[str, Any]]:
-    """Put turns together to issues, the newest first; a restoring whose opening is not among them is left out."""
-    found: dict[str, dict[str, Any]] = {}
-    for turn in turns:
-        if turn.turn is IssueTurn.OPENED:
-            found[turn.issue] = {
-                "issue": turn.issue,
-                "target": turn.target,
-                "state": OPEN,
-                "since": utc(turn.since_second),
-                "since_second": turn.since_second,
-                "noticed": utc(turn.noticed_second),
-                "noticed_second": turn.noticed_second,
-                "restored": None,
-                "restored_second": None,
-            }
-        elif turn.issue in found:
-            restored = {"restored": utc(turn.since_second), "restored_second": turn.since_second}
-            found[turn.issue] |= {"state": RESTORED, **restored}
-    return list(reversed(found.values()))
 
 
 def list_of(known: Sequence[Amendment]) -> dict[str, Any]:

@@ -107,26 +107,6 @@ class Amendments(Saying):
     amendments: list[StandingAmendment]
 
 
-class Issue(Saying):
-    """A Critical Issue as the record knows it; restored says that the service was, not that anybody agreed."""
-
-    issue: str
-    target: str
-    state: Literal["open", "service restored"]
-    since: Moment
-    since_second: Second
-    noticed: Moment
-    noticed_second: Second
-    restored: Moment | None
-    restored_second: Second | None
-
-
-class Issues(Saying):
-    """Critical Issues, the newest first."""
-
-    issues: list[Issue]
-
-
 class Turn(Saying):
     """A Critical Issue was opened, or the service restored; `since` is dated back."""
 

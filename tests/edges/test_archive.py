@@ -10,6 +10,7 @@ import pytest
 
 from probe.archive import WAITING_MAX, Archive
 from probe.core.model import Amendment, Exclusion
+from probe.core.obligations import Pledges
 from probe.ledger import Ledger
 from probe.web import Unavailable
 
@@ -32,7 +33,14 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self.ledger = Ledger(str(path), "here")
         self.troubled = False
-        self.archive = Archive(str(path), self.ledger, troubled=lambda: self.troubled, targets=lambda: ["configured"])
+        self.archive = Archive(
+            str(path),
+            self.ledger,
+            troubled=lambda: self.troubled,
+            targets=lambda: ["configured"],
+            pledges=lambda _: Pledges(),
+            told=lambda _: None,
+        )
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ async def test_what_is_decided_is_kept_and_given_with_the_rest(desk: Desk) -> No
     assert await desk.archive.amend(decide) == (first, AMENDMENT)
     assert seen == [((), {"configured"}), ((first,), {"configured"})]
     assert await desk.archive.amendments() == (first, AMENDMENT)
-    assert await desk.archive.turns(target=None, issue=None, turns_max=1) == ()
+    assert await desk.archive.lives() == ()
 
 
 async def test_nothing_is_written_to_a_ledger_in_trouble(desk: Desk) -> None:

@@ -1,6 +1,6 @@
 """What the daemon itself adds: looked at, decided and kept in one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from probe.core.model import Amendment, Exclusion, IssueTurn
-from probe.ledger import Ledger, LedgerError, LedgerUnwritable, RemarkKind, propose, remarks_of, turns_of, verify
-from probe.ledger.amending import amend
+from probe.core import lives as rules
+from probe.core.happenings import Act, Happening, named
+from probe.core.lives import Life, Lives, distinct
+from probe.core.model import Amendment, Exclusion
+from probe.core.procedure import Refused
+from probe.ledger import Ledger, LedgerUnwritable, RemarkKind, propose, remarks_of, verify
+from probe.ledger.amending import amend, tell
 from probe.ledger.store import Store
 
 MakeStore = Callable[..., Store]
@@ -105,19 +109,29 @@ async def test_the_daemons_ledger_amends_in_its_writers_thread(path: Path) -> No
             await ledger.amend(lambda known: known[1 // 0])
 
 
-def test_turns_are_read_in_order(kept: Path) -> None:
-    """All of them, one target's, one issue's, or the newest."""
-    turns = turns_of(str(kept))
-    assert {turn.turn for turn in turns} == {IssueTurn.OPENED, IssueTurn.RESTORED}
-    assert list(turns) == sorted(turns, key=lambda turn: turn.noticed_second)
-    target = turns[0].target
-    assert turns_of(str(kept), target=target) == tuple(turn for turn in turns if turn.target == target)
-    assert turns_of(str(kept), issue=turns[0].issue)[0] == turns[0]
-    assert turns_of(str(kept), target="none") == ()
-    assert turns_of(str(kept), turns_max=1) == turns[-1:]
+def test_what_happened_is_told_on_top_of_what_was_told(kept: Path, make_store: MakeStore) -> None:
+    """Each decision sees the lives as they are; the one that is refused keeps nothing."""
+    store = make_store(kept)
+    issues: list[Life] = []
 
+    def call(lives: Mapping[str, Lives]) -> Happening:
+        issues[:] = [life for of_target in lives.values() for life in distinct(of_target)]
+        life = issues[0]
+        told = Happening(
+            target=life.target,
+            issue=life.issue,
+            act=Act.LINE_CALLED,
+            at_us=life.procedure.noticed_us,
+            recorded_us=life.procedure.noticed_us + life.procedure.revision,
+            actor="nina",
+            seen_revision=2,
+        )
+        happening = named(told)
+        rules.add(life, happening)
+        return happening
 
-def test_turns_of_no_ledger_are_one_sentence(tmp_path: Path) -> None:
-    """The sentence names the file."""
-    with pytest.raises(LedgerError, match="there is no such file"):
-        turns_of(str(tmp_path / "none.sqlite3"))
+    assert tell(store, call).act is Act.LINE_CALLED
+    with pytest.raises(Refused):
+        tell(store, call)
+    assert [one.act for one in issues[0].happenings].count(Act.LINE_CALLED) == 1
+    assert verify(str(kept)).sound

@@ -1,6 +1,6 @@
 """A listener on a free port of loopback, with everything it serves written into one fake."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from probe.core.model import Amendment, IssueEvent
-from probe.web import Api, Decide, Listener, Report, Resources, TokenBook
+from probe.core.lives import Life, distinct, lives_of
+from probe.core.model import Amendment
+from probe.core.obligations import Pledges, obligations
+from probe.issues import whole_of
+from probe.web import Api, Decide, Issues, Listener, Report, Resources, Tell, TokenBook
 from probe.web.tokens import create
 
 
@@ -17,15 +20,23 @@ from probe.web.tokens import create
 class FakeRecord:
     """A ledger of turns and amendments in memory."""
 
-    kept_turns: list[IssueEvent] = field(default_factory=list)
+    told: list[Any] = field(default_factory=list)
     kept: list[Amendment] = field(default_factory=list)
     trouble: Exception | None = None
 
-    async def turns(self, *, target: str | None, issue: str | None, turns_max: int) -> Sequence[IssueEvent]:
-        """Read turns."""
+    async def lives(self) -> Sequence[Life]:
+        """Read lives."""
         self._fail()
-        found = [t for t in self.kept_turns if target in (None, t.target) and issue in (None, t.issue)]
-        return found[-turns_max:]
+        return distinct(lives_of(self.told))
+
+    async def tell(self, decide: Tell) -> Life:
+        """Add to one."""
+        self.told.append(decide(await self.lives()))
+        return next(life for life in await self.lives() if life.issue == self.told[-1].issue)
+
+    def described(self, life: Life) -> Mapping[str, Any]:
+        """Describe one, long after it all."""
+        return whole_of(life, obligations(life, Pledges(), 2_000_000_000_000_000))
 
     async def amendments(self) -> tuple[Amendment, ...]:
         """Read amendments."""
@@ -79,7 +90,8 @@ class Daemon:
         """Make the API of this daemon."""
         tokens = None if self.tokens_file is None else TokenBook(self.tokens_file)
         resources = Resources(status=lambda: self.status, record=self.record)
-        return Api(resources.operations(), **{"tokens": tokens, **options})
+        operations = (*resources.operations(), *Issues(self.record).operations())
+        return Api(operations, **{"tokens": tokens, **options})
 
     def listener(self, **options: Any) -> Listener:
         """Make a listener that serves this daemon."""

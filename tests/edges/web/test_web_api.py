@@ -9,7 +9,6 @@ import aiohttp
 import jsonschema
 import pytest
 
-from probe.core.model import IssueEvent, IssueTurn
 from probe.web import Listener, Unavailable
 from probe.web import listener as listener_module
 from probe.web.body import BODY_BYTES_MAX
@@ -336,32 +335,6 @@ async def test_an_error_inside_shows_no_token(
     assert token not in logged
 
 
-async def test_issues_are_put_together_from_their_turns(daemon: Any, client: aiohttp.ClientSession) -> None:
-    """The newest comes first, each with its restoring if there was one; a target's may be asked for alone."""
-
-    def turn(issue: str, turn: IssueTurn, second: int) -> IssueEvent:
-        return IssueEvent(issue=issue, target=issue[:-2], turn=turn, since_second=second, noticed_second=second + 60)
-
-    daemon.record.kept_turns = [
-        turn("main-1", IssueTurn.OPENED, 1_700_000_000),
-        turn("main-1", IssueTurn.RESTORED, 1_700_000_300),
-        turn("spare-1", IssueTurn.OPENED, 1_700_000_400),
-        turn("main-2", IssueTurn.OPENED, 1_700_000_500),
-    ]
-    async with client.get("/api/v1/issues", params={"target": "main"}) as response:
-        issues = (await response.json())["issues"]
-    assert [(issue["issue"], issue["state"]) for issue in issues] == [
-        ("main-2", "open"),
-        ("main-1", "service restored"),
-    ]
-    async with client.get("/api/v1/issues", params={"limit": "1"}) as response:
-        assert [issue["issue"] for issue in (await response.json())["issues"]] == ["main-2"]
-    async with client.get("/api/v1/issues/main-1") as response:
-        issue = await response.json()
-        assert response.headers["ETag"]
-    assert (issue["restored"], issue["noticed_second"]) == ("2023-11-14T22:18:20Z", 1_700_000_060)
-
-
 async def test_the_document_describes_exactly_the_routes(daemon: Any, client: aiohttp.ClientSession) -> None:
     """Each route has its description and each description its route, with schemas that are sound."""
     async with client.get("/api/v1/openapi.json") as response:
@@ -381,4 +354,4 @@ async def test_the_document_describes_exactly_the_routes(daemon: Any, client: ai
     described = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert described == routes
     writing = [methods["post"] for methods in document["paths"].values() if "post" in methods]
-    assert [operation["security"] for operation in writing] == [[{"token": []}]] * 2
+    assert [operation["security"] for operation in writing] == [[{"token": []}]] * 3

@@ -123,24 +123,40 @@ def test_an_amendment_through_the_api_is_sealed_in_the_chain(
     assert not [file.name for file in files if token.encode() in file.read_bytes()]
 
 
-def test_an_issue_is_seen_through_the_api(
-    start: "Start", target: Describe, settings: Write, provider: "Provider"
+def test_an_issue_is_seen_through_to_its_resolution(
+    start: "Start", command: "Command", target: Describe, settings: Write, provider: "Provider"
 ) -> None:
-    """A Critical Issue is listed once it is in the record, and is restored there too; the status is as described."""
-    daemon = start(settings(target()))
+    """What people tell through the API is the same life that the commands show, and the second sees the first's."""
+    config = settings(target(), **TOKENS)
+    daemon = start(config)
     provider.set("smtp", "reply", phase="banner", reply="421 4.3.2 Service not available")
     issues = f"{daemon.url}/api/v1/issues"
     daemon.wait(lambda: ask(issues)[1]["issues"], "an issue")
     (issue,) = ask(issues)[1]["issues"]
-    assert (issue["target"], issue["state"], issue["restored"]) == ("main", "open", None)
-    provider.clear("smtp")
+    assert (issue["target"], issue["stage"], issue["restored"]) == ("main", "open", None)
     place = f"{issues}/{issue['issue']}"
-    daemon.wait(lambda: ask(place)[1]["state"] == "service restored", "the service to be restored")
-    code, restored, etag = ask(place)
-    assert (code, bool(etag)) == (200, True)
-    assert restored["restored_second"] > restored["since_second"] == issue["since_second"]
-    shown = daemon.status()["turns"]
-    assert [turn["since_second"] for turn in shown] == [restored["since_second"], restored["restored_second"]]
+    token = token_of(command, config, "nina")
+
+    def tell(act: str, **fields: str) -> tuple[int, dict[str, Any]]:
+        etag = ask(place)[2]
+        return ask(f"{place}/happenings", "POST", {"act": act, **fields}, token=token, if_match=etag)[:2]
+
+    assert ask(f"{place}/happenings", "POST", {"act": "line_called"}, token=token)[0] == 428
+    code, told = tell("line_called", spoken_to="Terry", reference="S1-17")
+    assert (code, told["happenings"][-1]["actor"], told["revision"]) == (201, "nina", 2), told
+    daemon.wait_for_log("critical_issue.told")
+    code, refusal = tell("agreed", party="customer")
+    assert (code, "not restored" in refusal["detail"]) == (422, True), refusal
+    old = {"act": "called_back"}
+    assert ask(f"{place}/happenings", "POST", old, token=token, if_match='"1"')[0] == 412
+    provider.clear("smtp")
+    daemon.wait(lambda: ask(place)[1]["stage"] == "restored", "the service to be restored")
+    for party in ("customer", "provider"):
+        code, agreed = tell("agreed", party=party)
+        assert code == 201, agreed
+    assert agreed["stage"] == "resolved"
+    shown = command("issue", "show", issue["issue"], "-c", config, "--json")
+    assert json.loads(shown.out)["happenings"] == agreed["happenings"]
 
 
 def test_the_daemon_stands_what_its_own_document_leads_to(

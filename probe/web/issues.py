@@ -1,0 +1,127 @@
+"""Critical Issues through the API: their lives are read, and people tell what happened in them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+from probe import clock
+from probe.core.happenings import Happening, Party, named
+from probe.core.lives import Life, add
+from probe.core.procedure import Refused
+from probe.web import issue_schemas
+from probe.web.issue_schemas import moment_us
+from probe.web.operations import Asked, Operation, Reply
+from probe.web.problem import ApiProblem
+from probe.web.schemas import IssuesQuery
+
+Tell = Callable[[Sequence[Life]], Happening]
+_ISSUE: Final = "/issues/{issue}"
+
+
+class Desk(Protocol):
+    """The lives of issues, as the API asks for them. Each call may raise `Unavailable`."""
+
+    async def lives(self) -> Sequence[Life]:
+        """Read all, each once, in the order in which they began."""
+
+    async def tell(self, decide: Tell) -> Life:
+        """Keep the happening that `decide` makes of the lives; give the life that it leads to.
+
+        Nobody else adds to it meanwhile. What `decide` raises is raised, and nothing is kept.
+        """
+
+    def described(self, life: Life) -> Mapping[str, Any]:
+        """Say where an issue stands, what happened, and what is owed now."""
+
+
+class Issues:
+    """Answers what is asked of issues. An issue's ETag is the revision of its life: what is owed changes by itself."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Give the table."""
+        return (
+            Operation(
+                name="list_issues",
+                method="GET",
+                path="/issues",
+                summary="Critical Issues, those that began last first.",
+                query=IssuesQuery,
+                response=issue_schemas.Issues,
+                answer=self._list,
+            ),
+            Operation(
+                name="issue",
+                method="GET",
+                path=_ISSUE,
+                summary="One Critical Issue, by any of its names.",
+                response=issue_schemas.Issue,
+                has_etag=True,
+                is_cacheable=False,
+                answer=self._get,
+            ),
+            Operation(
+                name="tell",
+                method="POST",
+                path=f"{_ISSUE}/happenings",
+                summary="Tell what happened: a call, a call back, an update, an agreement.",
+                request=issue_schemas.NewHappening,
+                response=issue_schemas.Issue,
+                status=HTTPStatus.CREATED,
+                is_writing=True,
+                has_etag=True,
+                needs_match=True,
+                answer=self._tell,
+            ),
+        )
+
+    async def _list(self, asked: Asked) -> Reply:
+        query: IssuesQuery = asked.query
+        lives = [life for life in await self._desk.lives() if query.target in (None, life.target)]
+        lives.sort(key=lambda life: life.procedure.opened_us, reverse=True)
+        return Reply(body={"issues": [self._desk.described(life) for life in lives[: query.limit]]})
+
+    async def _get(self, asked: Asked) -> Reply:
+        return self._reply(_found(await self._desk.lives(), asked.path["issue"]))
+
+    async def _tell(self, asked: Asked) -> Reply:
+        body: issue_schemas.NewHappening = asked.body
+
+        def decide(lives: Sequence[Life]) -> Happening:
+            life, now_us = _found(lives, asked.path["issue"]), clock.wall_us()
+            asked.check_match(str(life.procedure.revision))
+            happening = named(
+                Happening(
+                    target=life.target,
+                    issue=life.issue,
+                    act=body.act,
+                    at_us=moment_us(body.at) or now_us,
+                    recorded_us=now_us,
+                    actor=asked.actor,
+                    words=body.words.strip(),
+                    party=Party(body.party) if body.party else None,
+                    spoken_to=body.spoken_to.strip(),
+                    reference=body.reference.strip(),
+                    next_update_us=moment_us(body.next_update),
+                    seen_revision=life.procedure.revision,
+                )
+            )
+            try:
+                add(life, happening)
+            except Refused as refusal:
+                raise ApiProblem(HTTPStatus.UNPROCESSABLE_ENTITY, f"Nothing is recorded: {refusal}.") from refusal
+            return happening
+
+        return self._reply(await self._desk.tell(decide))
+
+    def _reply(self, life: Life) -> Reply:
+        return Reply(body=self._desk.described(life), etag=str(life.procedure.revision))
+
+
+def _found(lives: Sequence[Life], name: str) -> Life:
+    for life in lives:
+        if name in life.names:
+            return life
+    raise ApiProblem(HTTPStatus.NOT_FOUND, "There is no such issue; GET /api/v1/issues lists them.")

@@ -110,7 +110,7 @@ class Daemon:
             troubled=lambda: self._queue.troubled,
             targets=lambda: [target.name for target in self._settings.targets],
             pledges=lambda target: pledges_of(self._settings, target),
-            told=self._issues.told,
+            told=self._told,
         )
         self._tls = self._workshop.listener_tls(settings)
         self._listener = Listener(
@@ -336,11 +336,16 @@ class Daemon:
             try:
                 for remark in await self._ledger.take_inbox():
                     if isinstance(remark, Happening):
-                        self._issues.told(remark)
+                        self._told(remark)
                     else:
                         log.info("ledger.amended", remark=str(remark))
             except LedgerError as error:
                 log.warning("ledger.inbox_not_taken", reason=str(error))
+
+    def _told(self, happening: Happening) -> None:
+        """Hear that what somebody told of an issue is sealed."""
+        self._issues.told(happening)
+        self._messenger.office.wake()
 
     def _second_begins(self, second: int) -> None:
         assert self._runner is not None

@@ -10,10 +10,24 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, assert_never
 
+from probe.core.happenings import WORDS, Happening, Stage
 from probe.core.model import Condition, IssueEvent, IssueTurn
 
-# What a notice can be made of.
-Turn = IssueEvent | Condition
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifeTurn:
+    """Something that happened to an issue, with the name of the life it belongs to.
+
+    `over` is the stage that it led to, where nothing more is owed by anybody from then on.
+    """
+
+    issue: str  # the life's own: a relapse has another name in the record
+    what: IssueEvent | Happening
+    over: Stage | None = None
+
+
+# What a notice can be made of. A turn that is not kept yet is known by its name in the record alone.
+Turn = IssueEvent | Condition | LifeTurn
 
 
 class Severity(StrEnum):
@@ -21,7 +35,7 @@ class Severity(StrEnum):
 
     CRITICAL = "critical"
     WARNING = "warning"
-    INFO = "info"
+    INFO = "info"  # of what is only noted
 
 
 class Bearing(StrEnum):
@@ -84,13 +98,19 @@ CALL_THE_LINE: Final = "Call the provider's Severity 1 line."
 CALL_THE_MANAGER: Final = "Submit a Support Case and call the Technical Account Manager."
 NOT_RECORDED: Final = "NOT YET RECORDED: the ledger can't be written."
 SEVERITY_1: Final = "severity-1"
+CRITICAL_ISSUE: Final = "Sev1probeCriticalIssue"
+SECOND_US: Final = 1_000_000
 
 
 def notice_of(turn: Turn, wording: Wording, *, recorded: bool = True) -> Notice:
     """Say what there is to tell of a turn."""
     match turn:
         case IssueEvent():
-            return _of_issue(turn, wording, recorded)
+            return _of_issue(turn, turn.issue, wording, recorded)
+        case LifeTurn():
+            if isinstance(turn.what, IssueEvent):
+                return _of_issue(turn.what, turn.issue, wording, recorded)
+            return _of_happening(turn.what, turn, wording)
         case Condition():
             return _of_condition(turn, wording, recorded)
         case _:
@@ -137,17 +157,18 @@ def take_in(lasting: dict[str, Notice], notice: Notice) -> None:
             assert_never(notice.bearing)
 
 
-def _of_issue(turn: IssueEvent, wording: Wording, recorded: bool) -> Notice:
+def _of_issue(turn: IssueEvent, issue: str, wording: Wording, recorded: bool) -> Notice:
     has_line = turn.target not in wording.without_line
     if turn.turn is IssueTurn.OPENED:
-        bearing = Bearing.BEGINS
-        title = f"Critical Issue: {turn.target} is unavailable"
+        bearing, severity = Bearing.BEGINS, Severity.CRITICAL
+        again = "" if issue == turn.issue else " again"
+        title = f"Critical Issue: {turn.target} is unavailable{again}"
         said = (
             f"{turn.target} has been unavailable persistently since {_utc(turn.since_second)}, seen from "
             f"{wording.vantage}. {CALL_THE_LINE if has_line else CALL_THE_MANAGER}"
         )
     else:
-        bearing = Bearing.ENDS
+        bearing, severity = Bearing.NOTES, Severity.INFO
         title = f"Service restored: {turn.target}"
         said = (
             f"{turn.target} has been available again since {_utc(turn.since_second)}, seen from {wording.vantage}. "
@@ -155,20 +176,45 @@ def _of_issue(turn: IssueEvent, wording: Wording, recorded: bool) -> Notice:
         )
     return Notice(
         key=f"{wording.vantage}/{turn.issue}/{turn.turn}/{turn.noticed_second}",
-        thread=f"{wording.vantage}/{turn.issue}",
+        thread=f"{wording.vantage}/{issue}",
         kind=f"critical_issue.{turn.turn}",
-        name="Sev1probeCriticalIssue",
+        name=CRITICAL_ISSUE,
         vantage=wording.vantage,
         target=turn.target,
-        issue=turn.issue,
+        issue=issue,
         bearing=bearing,
-        severity=Severity.CRITICAL,
+        severity=severity,
         title=title,
-        text=_with_doubt(f"{said} Issue {turn.issue}.", recorded),
+        text=_with_doubt(f"{said} Issue {issue}.", recorded),
         since_second=turn.since_second,
         noticed_second=turn.noticed_second,
         line=SEVERITY_1 if has_line else "",
         recorded=recorded,
+    )
+
+
+def _of_happening(happening: Happening, turn: LifeTurn, wording: Wording) -> Notice:
+    has_line = happening.target not in wording.without_line
+    what = WORDS[happening.act] if happening.party is None else f"{WORDS[happening.act]} of the {happening.party}"
+    words = f": {happening.words}" if happening.words else ""
+    at_second = happening.at_us // SECOND_US
+    ended = "" if turn.over is None else f" With that it is {turn.over}."
+    return Notice(
+        key=f"{wording.vantage}/{turn.issue}/{happening.act}/{happening.happening}",
+        thread=f"{wording.vantage}/{turn.issue}",
+        kind=f"critical_issue.{turn.over or happening.act}",
+        name=CRITICAL_ISSUE,
+        vantage=wording.vantage,
+        target=happening.target,
+        issue=turn.issue,
+        bearing=Bearing.NOTES if turn.over is None else Bearing.ENDS,
+        # The alert that ends has the severity that it began with.
+        severity=Severity.INFO if turn.over is None else Severity.CRITICAL,
+        title=f"Critical Issue of {happening.target}: {turn.over or what}",
+        text=f"{happening.actor} recorded {what}, at {_utc(at_second)}{words}. Issue {turn.issue}.{ended}",
+        since_second=at_second,
+        noticed_second=happening.recorded_us // SECOND_US,
+        line=SEVERITY_1 if has_line else "",
     )
 
 

@@ -11,11 +11,14 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
-from probe.core.model import IssueEvent, IssueTurn
-from probe.core.notices import Place, Turn
+from probe.core.happenings import Happening
+from probe.core.lives import Lives
+from probe.core.model import Condition, IssueEvent, IssueTurn
+from probe.core.notices import LifeTurn, Place, Turn
 from probe.ledger import tables
 from probe.ledger.connect import Address, parse_address, reading_engine
 from probe.ledger.errors import LedgerError, sentence
+from probe.ledger.lives import read_lives
 from probe.ledger.remarks import remark_of_body
 from probe.ledger.store import Store
 from probe.ledger.tables import RemarkKind
@@ -23,7 +26,7 @@ from probe.ledger.thread import Worker
 
 EVENT_PART, REMARK_PART = 0, 1
 # The kinds of remark that are told.
-TOLD: Final = (str(RemarkKind.CONDITION),)
+TOLD: Final = (str(RemarkKind.CONDITION), str(RemarkKind.HAPPENING))
 
 T = TypeVar("T")
 Told = tuple[Place, Turn]
@@ -119,12 +122,31 @@ def _after(connection: Connection, place: Place, limit: int) -> tuple[Told, ...]
     events = tables.event
     query = select(events).where(_behind(events.c, EVENT_PART, place))
     rows = connection.execute(query.order_by(events.c.batch, events.c.position).limit(limit))
-    found: list[Told] = [(_at(row, EVENT_PART), _event(row)) for row in rows]
+    found: list[tuple[Place, IssueEvent | Condition | Happening]] = [
+        (_at(row, EVENT_PART), _event(row)) for row in rows
+    ]
     remarks = tables.remark
     query = select(remarks).where(remarks.c.kind.in_(TOLD), _behind(remarks.c, REMARK_PART, place))
     rows = connection.execute(query.order_by(remarks.c.batch, remarks.c.position).limit(limit))
     found += [(_at(row, REMARK_PART), remark_of_body(row.kind, row.body)) for row in rows]
-    return tuple(sorted(found, key=lambda told: told[0])[:limit])
+    found = sorted(found, key=lambda told: told[0])[:limit]
+    targets = {turn.target for _, turn in found if not isinstance(turn, Condition)}
+    # One target is read by itself; of more, one reading serves them all.
+    lives = read_lives(connection, next(iter(targets)) if len(targets) == 1 else None) if targets else {}
+    return tuple((at, _in_its_life(turn, lives)) for at, turn in found)
+
+
+def _in_its_life(turn: IssueEvent | Condition | Happening, lives: Mapping[str, Lives]) -> Turn:
+    """Say which life a turn belongs to, and whether it ended that."""
+    if isinstance(turn, Condition):
+        return turn
+    life = lives.get(turn.target, {}).get(turn.issue)
+    if life is None:  # Retention has cut its opening.
+        return LifeTurn(issue=turn.issue, what=turn)
+    # Nothing can be added to a life that is over, so what ended it is its last.
+    is_last = isinstance(turn, Happening) and turn.happening == life.happenings[-1].happening
+    over = life.procedure.stage if is_last and life.procedure.is_over else None
+    return LifeTurn(issue=life.issue, what=turn, over=over)
 
 
 def _count(connection: Connection, place: Place) -> int:

@@ -31,7 +31,9 @@ class AlertmanagerCourier:
 
     async def tell(self, notice: Notice) -> None:
         """Tell one notice: an alert fires from now on, for a while, or no more."""
-        await self._send([notice])
+        # What is noted of an issue neither begins an alert nor ends it, and an alert has no history.
+        if not (notice.issue and notice.bearing is Bearing.NOTES):
+            await self._send([notice])
 
     async def repeat(self, lasting: Iterable[Notice]) -> None:
         """Keep the alerts of what lasts firing."""

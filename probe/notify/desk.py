@@ -115,7 +115,7 @@ class Desk:
         self._pace = pace
         self._lasting: dict[str, Notice] = {}
         self._urgent: deque[Turn] = deque(maxlen=URGENT_MAX)
-        self._early: dict[str, None] = {}
+        self._early: dict[str, str] = {}  # their threads, by key
         self._something = asyncio.Event()
         self._waiting = 0
 
@@ -184,8 +184,11 @@ class Desk:
         while found := await self._read(self.place):
             for place, turn in found:
                 notice = notice_of(turn, self._wording())
-                if notice.key in self._early:
-                    del self._early[notice.key]
+                if (thread := self._early.pop(notice.key, None)) is not None:
+                    # Only the ledger knew which issue it belongs to, if it was a relapse.
+                    if thread != notice.thread:
+                        self._lasting.pop(thread, None)
+                    take_in(self._lasting, notice)
                 else:
                     await self._tell(notice)
                 self.place = place
@@ -200,7 +203,7 @@ class Desk:
             if notice.key in self._early:
                 continue
             await self._tell(notice)
-            self._early[notice.key] = None
+            self._early[notice.key] = notice.thread
             if len(self._early) > EARLY_KEYS_MAX:
                 del self._early[next(iter(self._early))]
 

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from probe.core.model import Condition, IssueEvent
-from probe.core.notices import Place
+from probe.core.happenings import Act, Happening, Party, named
+from probe.core.model import Condition
+from probe.core.notices import Bearing, LifeTurn, Place, Wording, notice_of, still_lasting
 from probe.ledger import Batch, Ledger, Outbox, verify
 
 VANTAGE = "vantage-1"
@@ -48,8 +49,8 @@ async def test_turns_are_read_in_the_order_of_the_chain_in_portions(path: Path, 
             told.append(turn)
 
     events = [event for step in script.steps for event in step.events]
-    assert told == [BLIND, *events]
-    assert [turn.turn for turn in told if isinstance(turn, IssueEvent)] == ["opened", "restored"]
+    assert told == [BLIND, *(LifeTurn(issue=events[0].issue, what=event) for event in events)]
+    assert [event.turn for event in events] == ["opened", "restored"]
 
 
 async def test_a_record_of_the_same_batch_is_told_after_those_before_it(path: Path, script: Any) -> None:
@@ -64,7 +65,49 @@ async def test_a_record_of_the_same_batch_is_told_after_those_before_it(path: Pa
             assert await outbox.after(place, 100) == whole[number:]
             assert await outbox.count_after(place) == len(whole) - number
 
-    assert [type(turn) for _, turn in whole] == [IssueEvent, IssueEvent, Condition, Condition]
+    assert [type(turn) for _, turn in whole] == [LifeTurn, LifeTurn, Condition, Condition]
+
+
+async def test_an_issue_lasts_through_a_relapse_until_both_sides_agree(path: Path, script: Any) -> None:
+    """All turns of its life are of one thread, whatever the record calls a relapse; only the resolution ends it."""
+    async with opened(path) as (ledger, outbox):
+        for batch in [*script.story(), *script.story()]:
+            await ledger.append(batch)
+        event = next(event for step in script.steps for event in step.events)
+
+        for act, party in (
+            (Act.LINE_CALLED, None),
+            (Act.AGREED, Party.CUSTOMER),
+            (Act.AGREED, Party.PROVIDER),
+        ):
+            at_us = script.next_second * 1_000_000
+            told = named(
+                Happening(
+                    target=event.target,
+                    issue=event.issue,
+                    act=act,
+                    at_us=at_us,
+                    recorded_us=at_us,
+                    actor="nina",
+                    party=party,
+                )
+            )
+
+            def decide(_: Any, told: Happening = told) -> Happening:
+                return told
+
+            await ledger.tell(decide)
+        notices = [notice_of(turn, Wording(vantage="here")) for _, turn in await outbox.after(Place(), 100)]
+
+    assert [notice.kind.removeprefix("critical_issue.") for notice in notices] == [
+        *("opened", "restored", "opened", "restored"),
+        *("line_called", "agreed", "resolved"),
+    ]
+    assert {notice.thread for notice in notices} == {f"here/{event.issue}"}
+    assert len({notice.key for notice in notices}) == len(notices)
+    assert [*still_lasting(notices[:-1])] == [f"here/{event.issue}"]
+    assert notices[-1].bearing is Bearing.ENDS
+    assert still_lasting(notices) == {}
 
 
 async def test_a_new_courier_begins_at_the_end_and_an_old_one_where_it_was(path: Path, script: Any) -> None:

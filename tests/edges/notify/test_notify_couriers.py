@@ -83,7 +83,7 @@ async def test_apprise_tells_what_its_url_stands_for(
 
     opened, restored = receiver.bodies
     assert (opened["title"], opened["type"]) == ("Critical Issue: main is unavailable", "failure")
-    assert (restored["title"], restored["type"]) == ("Service restored: main", "success")
+    assert (restored["title"], restored["type"]) == ("Service restored: main", "info")
     assert "Issue main-a." in opened["message"]
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from probe.core.happenings import Act, Happening, Party, Stage, named
 from probe.core.model import Condition, IssueEvent
-from probe.core.notices import NOT_RECORDED, Delivery, Wording, notice_of
+from probe.core.notices import NOT_RECORDED, Delivery, LifeTurn, Wording, notice_of
 from probe.notify import CourierCharge, Office, Pace, build
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ async def test_what_is_kept_is_told_in_its_order(
         await watcher.until(lambda: shelf.places["webhook"].batch == 2 and watcher.left["webhook"] == 0)
 
     assert receiver.keys == [key(turns(0)), key(turns(200, over=True))]
-    assert [body["ends"] for body in receiver.bodies] == [False, True]
+    assert [body["bearing"] for body in receiver.bodies] == ["begins", "notes"]
 
 
 async def test_a_notice_that_is_told_while_it_is_counted_does_not_wait(
@@ -188,18 +189,33 @@ async def test_a_turn_that_can_not_wait_is_told_though_the_outbox_can_not_be_rea
     assert {alert["labels"]["issue"] for alert in receiver.bodies[-1]} == {"main-a", "old"}
 
 
+def agreed(number: int) -> Happening:
+    """Make the provider's agreement."""
+    at_us = (1_764_000_000 + number) * 1_000_000
+    told = Happening(
+        target="main",
+        issue="main-a",
+        act=Act.AGREED,
+        at_us=at_us,
+        recorded_us=at_us,
+        actor="nina",
+        party=Party.PROVIDER,
+    )
+    return named(told)
+
+
 async def test_what_lasts_is_repeated_until_it_is_over_also_after_a_restart(
     shelf: "Shelf", watcher: "Watcher", receiver: "Receiver", charge: MakeCharge, turns: Turns, blind: Any
 ) -> None:
-    """The alert of an open issue is sent again and again; one that is over is not."""
+    """The alert of an open issue is sent again and again; restored it still is, resolved no more."""
     alerts = charge("alertmanager", receiver.url, repeat_s=0.05)
     shelf.kept += [turns(0), blind(10), blind(10, raised=False)]
     async with at_work(shelf, watcher, alerts) as office:
         await receiver.until(lambda: len(receiver.taken) >= 3)
         repeats = len(receiver.taken)
-        shelf.kept.append(turns(200, over=True))
+        shelf.kept += [turns(100, over=True), LifeTurn(issue="main-a", what=agreed(200), over=Stage.RESOLVED)]
         office.wake()
-        await watcher.until(lambda: shelf.places["alertmanager"].batch == 4)
+        await watcher.until(lambda: shelf.places["alertmanager"].batch == 5)
         count = len(receiver.taken)
         await asyncio.sleep(0.2)
 
@@ -208,7 +224,7 @@ async def test_what_lasts_is_repeated_until_it_is_over_also_after_a_restart(
     assert all("startsAt" in alert for body in receiver.bodies[:repeats] for alert in body)
     (last,) = receiver.bodies[-1]
     assert "startsAt" not in last
-    assert last["endsAt"] == "2025-11-24T16:04:20Z"
+    assert last["endsAt"] == "2025-11-24T16:03:20Z"
 
 
 async def test_a_reload_leaves_the_couriers_that_stay_at_work(

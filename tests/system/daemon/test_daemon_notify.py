@@ -233,13 +233,14 @@ class Alertmanager:
 
 def test_a_real_alertmanager_sees_an_alert_appear_stay_and_resolve(
     start: "Start",
+    command: "Command",
     target: Describe,
     settings: Settings,
     provider: "Provider",
     alertmanager: Alertmanager,
     until: Callable[..., Any],
 ) -> None:
-    """It fires through repeats and kill -9, longer than one message lets it, and is resolved when service is back."""
+    """It fires through repeats and kill -9, longer than one message lets it, and is resolved when both sides agreed."""
     courier = {"name": "alerts", "kind": "alertmanager", "url": alertmanager.url, "repeat": "1s"}
     config = settings(target(persistence="2/4/2"), notify=[{**courier, "labels": {"team": "mail"}}])
     daemon = start(config)
@@ -267,6 +268,12 @@ def test_a_real_alertmanager_sees_an_alert_appear_stay_and_resolve(
     assert still["status"]["state"] == "active"
 
     provider.clear("smtp")
+    daemon.wait_for_log("critical_issue.restored")
+    assert alertmanager.firing()
+    issue = alert["labels"]["issue"]
+    for party in ("customer", "provider"):
+        agreed = command("issue", "agree", party, issue, "-c", config)
+        assert agreed.code == 0, agreed
     until(lambda: not alertmanager.firing(), "the alert is gone")
     until(lambda: [one["status"] for one in alertmanager.receiver.messages] == ["firing", "resolved"], "both are told")
 

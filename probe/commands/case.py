@@ -72,7 +72,7 @@ def open_(
         str | None, typer.Option("--from", help="The first second of the evidence, as for export.", metavar="TIME")
     ] = None,
     last: Annotated[
-        str | None, typer.Option("--to", help="The last one, at most an hour later.", metavar="TIME")
+        str | None, typer.Option("--to", help="The last one, at most an hour later; default: now.", metavar="TIME")
     ] = None,
     draft: Annotated[bool, typer.Option("--draft", help="Only draft it; somebody else opens it.")] = False,
     at: At = None,

@@ -36,6 +36,7 @@ STYLES: Final[Mapping[str, str]] = {
     ObligationState.MISSED: "bold red",
     ObligationState.MET: "green",
 }
+WAYS: Final = {None: "", Way.MAIL: " by mail", Way.DASHBOARD: " through the dashboard"}
 DUTIES: Final = {CaseDuty.RESPOND: "answer", CaseDuty.UPDATE: "give an update"}
 
 
@@ -87,7 +88,7 @@ def open_case(
         fail("--to: needs --from, the first second of the evidence.", Exit.INPUT)
     now_us = wall_us()
     first_second = 0 if first is None else parse_second(first, "--from")
-    last_second = first_second if last is None else parse_second(last, "--to")
+    last_second = parse_second(last, "--to") if last is not None else now_us // SECOND_US if first_second else 0
     happening = named_case(
         CaseHappening(
             target=_target(address, target),
@@ -280,8 +281,7 @@ def _table(cases: list[Case], settings: Settings | None) -> Table:
 
 def _line(one: CaseHappening) -> str:
     """Say a happening in a line."""
-    parts = [f"{shown(one.at_us)}  {str(one.act).replace('_', ' ')}"]
-    parts += [f"by {one.way}"] if one.way else []
+    parts = [f"{shown(one.at_us)}  {str(one.act).replace('_', ' ')}{WAYS[one.way]}"]
     parts += [f"by the {one.party}"] if one.party else []
     parts += [f"to {one.spoken_to}"] if one.spoken_to else []
     parts += [f"reference {one.reference}"] if one.reference else []

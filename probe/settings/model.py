@@ -35,6 +35,7 @@ from probe.settings.kinds import (
     HostPort,
     KeyFile,
     LedgerUrl,
+    MaybeMailAddress,
     NewFile,
     PageUrl,
     Phone,

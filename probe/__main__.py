@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from probe.commands.case import case_app
 from probe.commands.issue import issue_app
 from probe.version import VERSION
 
@@ -36,6 +37,7 @@ ledger_app = typer.Typer(
 )
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(issue_app, name="issue")
+app.add_typer(case_app, name="case")
 notify_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tell people and their tools.")
 app.add_typer(notify_app, name="notify")
 token_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say who may write through the HTTP API.")

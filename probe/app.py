@@ -15,6 +15,7 @@ from probe import clock
 from probe.archive import Archive
 from probe.clock import SECOND_US, SystemClock
 from probe.core.callsheet import whom_to_call
+from probe.core.case_happenings import CaseHappening
 from probe.core.engine import RULES_VERSION, TargetState
 from probe.core.happenings import Happening
 from probe.core.model import Terms
@@ -337,6 +338,8 @@ class Daemon:
                 for remark in await self._ledger.take_inbox():
                     if isinstance(remark, Happening):
                         self._told(remark)
+                    elif isinstance(remark, CaseHappening):
+                        log.info("case.told", case=remark.case, act=str(remark.act), actor=remark.actor)
                     else:
                         log.info("ledger.amended", remark=str(remark))
             except LedgerError as error:

@@ -82,7 +82,7 @@ def tell(
             act=Act(act),
             at_us=at_us,
             recorded_us=now_us,
-            actor=(by if by is not None else _login()).strip(),
+            actor=login(by),
             words=words.strip(),
             party=None if party is None else Party(party),
             spoken_to=spoken_to.strip(),
@@ -116,7 +116,10 @@ def _refuse_a_line_that_is_none(act: Act, life: Life, settings: Settings | None)
         fail(f"Nothing is recorded: {sentence}.", Exit.NO)
 
 
-def _login() -> str:
+def login(by: str | None) -> str:
+    """Name who records something: as he says, or by his login."""
+    if by is not None:
+        return by.strip()
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -91,13 +91,17 @@ def _said(happenings: tuple[Happening, ...]) -> list[Happening]:
     return sorted(found, key=lambda happening: happening.at_us)
 
 
-def _obligation(name: Duty, owed_by: Party, due_us: int, met_us: int, over_us: int, now_us: int) -> Obligation | None:
+def state_of(due_us: int, met_us: int, over_us: int, now_us: int) -> ObligationState | None:
+    """Say whether what was due has come; None if it lapsed: pending still when all was over."""
     if met_us:
-        state = ObligationState.MET if met_us <= due_us else ObligationState.MISSED
-    elif (over_us or now_us) > due_us:
-        state = ObligationState.MISSED
-    elif over_us:
+        return ObligationState.MET if met_us <= due_us else ObligationState.MISSED
+    if (over_us or now_us) > due_us:
+        return ObligationState.MISSED
+    return None if over_us else ObligationState.PENDING
+
+
+def _obligation(name: Duty, owed_by: Party, due_us: int, met_us: int, over_us: int, now_us: int) -> Obligation | None:
+    state = state_of(due_us, met_us, over_us, now_us)
+    if state is None:
         return None
-    else:
-        state = ObligationState.PENDING
     return Obligation(name=name, owed_by=owed_by, due_us=due_us, state=state, met_us=met_us)

@@ -4,6 +4,7 @@
 also while a daemon writes. docs/ledger.md describes the tables, the export and the chain for those who use them.
 """
 
+from probe.ledger.cases import cases_in
 from probe.ledger.errors import LedgerError, LedgerRefused, LedgerTooNew, LedgerUnwritable
 from probe.ledger.evidence import evidence_of, statements_of
 from probe.ledger.export import (
@@ -54,6 +55,7 @@ __all__ = [
     "Report",
     "Tally",
     "account_of",
+    "cases_in",
     "evidence_of",
     "evidence_text",
     "export_rows",

@@ -6,8 +6,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from probe.core.happenings import Happening
-from probe.core.model import Amendment, ClockState, Condition, Statement, Suspicion
 from probe.ledger.connect import streaming
 from probe.ledger.remarks import Kept, kind_of, read_remarks
 from probe.ledger.tables import RemarkKind
@@ -61,6 +59,25 @@ REMARK_FIELDS: Final[Mapping[RemarkKind, tuple[str, ...]]] = {
         "reference",
         "next_update_at",
     ),
+    RemarkKind.CASE: (
+        "happening",
+        "target",
+        "case",
+        "act",
+        "at",
+        "recorded_at",
+        "actor",
+        "words",
+        "kind",
+        "title",
+        "first_second",
+        "last_second",
+        "way",
+        "reference",
+        "party",
+        "spoken_to",
+        "next_update_at",
+    ),
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -107,7 +124,7 @@ def moment(moment_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=moment_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _field(remark: Amendment | Suspicion | Statement | ClockState | Condition | Happening, name: str) -> str | int:
+def _field(remark: Kept, name: str) -> str | int:
     value: Any = getattr(remark, _MOMENTS.get(name, name))
     if name in _MOMENTS:
         return moment(value) if value or name != "next_update_at" else ""

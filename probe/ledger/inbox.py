@@ -1,7 +1,7 @@
 """What the one writer does with what others propose: read it, decide on it, and say why not.
 
-A happening in an issue's life is decided here, in the same transaction that seals it, by the life as the ledger has it
-then. So of two people who act at once the second one is judged by what the first one did.
+A happening in the life of an issue or a case is decided here, in the same transaction that seals it, by the life as the
+ledger has it then. So of two people who act at once the second one is judged by what the first one did.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select, update
 
+from probe.core.case_happenings import Case, CaseHappening
+from probe.core.cases import tell_case
 from probe.core.happenings import Happening
 from probe.core.lives import Life, add
 from probe.core.procedure import Refused
 from probe.ledger import tables
+from probe.ledger.cases import read_cases
 from probe.ledger.lives import read_lives
 from probe.ledger.remarks import Proposal, proposal_of_body
 
@@ -41,6 +44,7 @@ def decide(connection: Connection, now_us: int) -> Decided:
     accepted: list[tuple[str, Proposal]] = []
     refused: list[tuple[str, str]] = []
     lives: dict[str, dict[str, Life]] = {}
+    cases: dict[str, dict[str, Case]] = {}
     for row in connection.execute(query.limit(TAKEN_MAX)).all():
         try:
             proposal = proposal_of_body(row.kind, row.body)
@@ -49,6 +53,8 @@ def decide(connection: Connection, now_us: int) -> Decided:
         try:
             if isinstance(proposal, Happening):
                 _live_on(connection, lives, proposal, now_us)
+            elif isinstance(proposal, CaseHappening):
+                _case_on(connection, cases, proposal, now_us)
         except Refused as refusal:
             refused.append((row.id, _storable(str(refusal))))
         else:
@@ -75,8 +81,7 @@ def _live_on(connection: Connection, lives: dict[str, dict[str, Life]], told: Ha
     Raises:
         Refused: If it may not.
     """
-    if not 0 <= told.recorded_us <= now_us + AHEAD_US_MAX:
-        raise Refused("it is recorded at a time that has not come yet; is the clock of this host right?")
+    _refuse_the_future(told, now_us)
     if told.target not in lives:
         lives[told.target] = dict(read_lives(connection, _storable(told.target)).get(told.target, {}))
     of_target = lives[told.target]
@@ -85,6 +90,24 @@ def _live_on(connection: Connection, lives: dict[str, dict[str, Life]], told: Ha
         raise Refused(f"the record knows no issue {told.issue} of {told.target}; `sev1probe issue list` lists them")
     grown = add(life, told)
     of_target.update(dict.fromkeys(grown.names, grown))
+
+
+def _case_on(connection: Connection, cases: dict[str, dict[str, Case]], told: CaseHappening, now_us: int) -> None:
+    """Let a case begin or go on, likewise.
+
+    Raises:
+        Refused: If it may not.
+    """
+    _refuse_the_future(told, now_us)
+    if told.target not in cases:
+        cases[told.target] = dict(read_cases(connection, _storable(told.target)))
+    of_target = cases[told.target]
+    of_target[told.case] = tell_case(of_target.get(told.case), told)
+
+
+def _refuse_the_future(told: Happening | CaseHappening, now_us: int) -> None:
+    if not 0 <= told.recorded_us <= now_us + AHEAD_US_MAX:
+        raise Refused("it is recorded at a time that has not come yet; is the clock of this host right?")
 
 
 def _storable(text: str) -> str:

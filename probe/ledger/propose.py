@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from probe import clock
-from probe.core.happenings import Happening
+from probe.core.model import Amendment
 from probe.core.procedure import Refused
 from probe.ledger import tables
 from probe.ledger.connect import Address, parse_address, reading_engine, writing_engine
@@ -22,7 +22,7 @@ LOOK_INTERVAL_S = 0.1
 
 
 def propose(address: str, remark: Proposal, wait_s: float = 10.0) -> int | None:
-    """Add an amendment, or a happening in an issue's life; return the number of the batch that seals it.
+    """Add an amendment, or a happening in the life of an issue or a case; return the number of the batch that seals it.
 
     None means that nobody decided on it within `wait_s`: it lies in the inbox, and the next daemon that writes this
     ledger will.
@@ -48,7 +48,7 @@ def propose(address: str, remark: Proposal, wait_s: float = 10.0) -> int | None:
 
 def name_of(remark: Proposal) -> str:
     """Give the id of a proposal."""
-    return remark.happening if isinstance(remark, Happening) else remark.amendment
+    return remark.amendment if isinstance(remark, Amendment) else remark.happening
 
 
 def _vantage(place: Address) -> str:

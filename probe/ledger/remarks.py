@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from probe.core.case_happenings import CaseAct, CaseHappening, CaseKind, Way
 from probe.core.happenings import Act, Happening, Party
 from probe.core.model import (
     Amendment,
@@ -29,8 +30,8 @@ from probe.ledger.errors import LedgerError, sentence
 from probe.ledger.migrate import check_schema
 from probe.ledger.tables import RemarkKind
 
-Proposal = Amendment | Happening
-Kept = Remark | Suspicion | Happening
+Proposal = Amendment | Happening | CaseHappening
+Kept = Remark | Suspicion | Happening | CaseHappening
 
 _SECOND_US: Final = 1_000_000
 
@@ -41,14 +42,27 @@ _TYPES: Final[Mapping[RemarkKind, type[Any]]] = {
     RemarkKind.AMENDMENT: Amendment,
     RemarkKind.STATEMENT: Statement,
     RemarkKind.HAPPENING: Happening,
+    RemarkKind.CASE: CaseHappening,
 }
 _KINDS: Final = {kept: kind for kind, kept in _TYPES.items()}
+
+
+def _or_none(word: Callable[[str], Any]) -> Callable[[str | None], Any]:
+    return lambda text: None if text is None else word(text)
+
+
 # Fields that are words of a closed set, by the kind that they belong to.
 _WORDS: Final[Mapping[RemarkKind, Mapping[str, Callable[[str], Any]]]] = {
     RemarkKind.CLOCK: {"synchronisation": Synchronisation},
     RemarkKind.SUSPICION: {"surface": Surface},
     RemarkKind.AMENDMENT: {"exclusion": Exclusion},
-    RemarkKind.HAPPENING: {"act": Act, "party": lambda word: None if word is None else Party(word)},
+    RemarkKind.HAPPENING: {"act": Act, "party": _or_none(Party)},
+    RemarkKind.CASE: {
+        "act": CaseAct,
+        "kind": _or_none(CaseKind),
+        "way": _or_none(Way),
+        "party": _or_none(Party),
+    },
 }
 
 
@@ -189,5 +203,5 @@ def _place(remark: Kept) -> tuple[str, str, int]:
             return RemarkKind.AMENDMENT, remark.target, remark.first_second
         case Statement():
             return RemarkKind.STATEMENT, remark.source, remark.second
-        case Happening():
-            return RemarkKind.HAPPENING, remark.target, remark.recorded_us // _SECOND_US
+        case Happening() | CaseHappening():
+            return kind_of(remark), remark.target, remark.recorded_us // _SECOND_US

@@ -217,6 +217,7 @@ class RemarkKind(StrEnum):
     AMENDMENT = "amendment"
     STATEMENT = "statement"
     HAPPENING = "happening"
+    CASE = "case"
 
 
 class Kind(StrEnum):

@@ -1,6 +1,7 @@
 """One YAML file and its secrets, read into frozen settings."""
 
-from probe.settings.contacts import contacts_of, contract_of, pledges_of
+from probe.settings.cases import CaseSettings, Relay
+from probe.settings.contacts import case_pledges_of, contacts_of, contract_of, pledges_of
 from probe.settings.courier import Courier
 from probe.settings.effective import effective
 from probe.settings.hours import BusinessHoursException
@@ -27,6 +28,7 @@ __all__ = [
     "REDACTED",
     "Api",
     "BusinessHoursException",
+    "CaseSettings",
     "Connections",
     "Contract",
     "Control",
@@ -37,11 +39,13 @@ __all__ = [
     "Log",
     "PersistenceTerms",
     "Problem",
+    "Relay",
     "Settings",
     "SettingsError",
     "Smtp",
     "StatusPage",
     "Target",
+    "case_pledges_of",
     "contacts_of",
     "contract_of",
     "effective",

@@ -1,8 +1,10 @@
 """Who calls whom when a Critical Issue opens, by the settings."""
 
 from probe.core.callsheet import Contacts
+from probe.core.case_obligations import CasePledges
 from probe.core.obligations import Pledges
-from probe.settings.model import Contract, Settings
+from probe.service_zones import business_hours
+from probe.settings.model import SECOND_US, Contract, Settings
 
 
 def contract_of(settings: Settings, target: str) -> Contract | None:
@@ -14,6 +16,16 @@ def pledges_of(settings: Settings | None, target: str) -> Pledges:
     """Give what was agreed for a target; by the defaults where nothing is known of it."""
     contract = None if settings is None else contract_of(settings, target)
     return Pledges() if contract is None else contract.pledges()
+
+
+def case_pledges_of(settings: Settings, target: str) -> CasePledges:
+    """Give what was agreed of Support Cases, in the Business Hours of a target; by the defaults if it is not there."""
+    contract = contract_of(settings, target) or Contract()
+    return CasePledges(
+        hours=business_hours(contract.service_zone, contract.exceptions()),
+        respond_within_us=round(settings.cases.respond_within_s * SECOND_US),
+        update_every_us=round(settings.cases.update_every_s * SECOND_US),
+    )
 
 
 def contacts_of(settings: Settings | None, target: str) -> Contacts:

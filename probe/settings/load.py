@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
+from probe.settings.cases import read_relay_password, refuse_relay_under_test
 from probe.settings.document import read_document
 from probe.settings.kinds import REDACTED, FromFile, redact_url
 from probe.settings.model import Settings, repeated
@@ -16,7 +17,7 @@ from probe.settings.problem import Path as Place
 from probe.settings.provider import complete
 from probe.settings.report import drop_nothings, report
 from probe.settings.secret import Vault, read_secrets
-from probe.settings.sense import warn
+from probe.settings.sense import target_hosts, warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Loaded:
         settings = Settings.model_validate(data, context=FromFile(folder=folder), by_alias=True, by_name=False)
     except ValidationError as error:
         report(error, findings)
+    if settings is not None:
+        refuse_relay_under_test(settings.cases.relay, target_hosts(settings), findings)
     findings.stop()
     assert settings is not None
     warn(settings, findings)
@@ -57,6 +60,7 @@ def _complete(data: dict[str, Any], findings: Findings, vault: Vault) -> None:
     for place, courier in enumerate(couriers if isinstance(couriers, list) else ()):
         if isinstance(courier, dict):
             _complete_courier(courier, ("notify", place), vault)
+    read_relay_password(data.get("cases"), vault)
     ledger = data.get("ledger")
     if isinstance(ledger, dict) and isinstance(ledger.get("url"), dict):
         ledger["url"] = vault.read(ledger["url"], ("ledger", "url")).get_secret_value()

@@ -22,6 +22,7 @@ from pydantic import (
 from probe.core.calendar import DatedException, ServiceZone
 from probe.core.model import Persistence, Surface, Terms
 from probe.core.obligations import Pledges
+from probe.settings.cases import CaseSettings
 from probe.settings.courier import Courier
 from probe.settings.hours import EXCEPTIONS_MAX, BusinessHoursException
 from probe.settings.kinds import (
@@ -34,6 +35,7 @@ from probe.settings.kinds import (
     HostPort,
     KeyFile,
     LedgerUrl,
+    MaybeMailAddress,
     NewFile,
     PageUrl,
     Phone,
@@ -105,6 +107,7 @@ class Contract(Frozen):
     call_within_s: Duration = named("call_within", 300.0, ge=60, le=86_400)
     update_every_s: Duration = named("update_every", 1_800.0, ge=60, le=7 * 86_400)
     tam: Tam = Field(default_factory=Tam)
+    support_email: MaybeMailAddress = ""
     service_time_zone: Literal["us-eastern", "us-pacific", "uk"] = "us-eastern"
     business_hours_exceptions: Annotated[tuple[BusinessHoursException, ...], Field(max_length=EXCEPTIONS_MAX)] = ()
 
@@ -281,6 +284,7 @@ class Settings(Frozen):
     blind_after_s: Duration = named("blind_after", 30.0, ge=5, le=3_600)
     on_condition: Program = None
     company: Company = Field(default_factory=Company)
+    cases: CaseSettings = Field(default_factory=CaseSettings)
     status_pages: Annotated[tuple[StatusPage, ...], Field(max_length=STATUS_PAGES_MAX)] = ()
     notify: Annotated[tuple[Courier, ...], Field(max_length=COURIERS_MAX)] = ()
     ledger: Ledger = Field(default_factory=Ledger)

@@ -6,11 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from probe.settings.cases import CaseSettings, Relay
 from probe.settings.courier import Courier
 from probe.settings.duration import format_duration
 from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import NAME_PATTERN, VANTAGE_PATTERN, WORD_PATTERN
 from probe.settings.model import (
+    Company,
     Contract,
     Control,
     Ledger,
@@ -19,6 +21,7 @@ from probe.settings.model import (
     PersistenceTerms,
     Settings,
     StatusPage,
+    Tam,
     Target,
 )
 from probe.settings.problem import Findings, Path, describe, is_secret
@@ -36,6 +39,10 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("targets", "contract"): Contract,
     ("targets", "contract", "persistence"): PersistenceTerms,
     ("targets", "contract", "business_hours_exceptions"): BusinessHoursException,
+    ("targets", "contract", "tam"): Tam,
+    ("company",): Company,
+    ("cases",): CaseSettings,
+    ("cases", "relay"): Relay,
     ("controls",): Control,
     ("status_pages",): StatusPage,
     ("notify",): Courier,

@@ -83,7 +83,7 @@ def _warn_of_few_controls(settings: Settings, findings: Findings) -> None:
 
 def _warn_of_shared_fates(settings: Settings, findings: Findings) -> None:
     """Find controls that fail together with another one, or with what they are to be told apart from."""
-    targets = dict(reversed(list(_target_hosts(settings))))
+    targets = {host: place for host, _, place in reversed(list(target_hosts(settings)))}
     hosts = [_control_host(control) for control in settings.controls]
     for place, host in enumerate(hosts):
         path: Path = ("controls", place, "address" if settings.controls[place].kind == "tcp" else "url")
@@ -120,12 +120,15 @@ def _warn_of_closed_reading(settings: Settings, findings: Findings) -> None:
         findings.warn(("listener", "host"), sentence)
 
 
-def _target_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
+def target_hosts(settings: Settings) -> Iterator[tuple[str, int, str]]:
+    """List the hosts and ports that are watched, each with the field that names it."""
     for place, target in enumerate(settings.targets):
         if target.api is not None:
-            yield _bare(urlsplit(target.api.base_url).hostname or ""), f"targets[{place}].api"
+            url = urlsplit(target.api.base_url)
+            port = url.port or (443 if url.scheme == "https" else 80)
+            yield _bare(url.hostname or ""), port, f"targets[{place}].api"
         if target.smtp is not None:
-            yield _bare(target.smtp.host), f"targets[{place}].smtp"
+            yield _bare(target.smtp.host), target.smtp.port, f"targets[{place}].smtp"
 
 
 def _control_host(control: Control) -> str:

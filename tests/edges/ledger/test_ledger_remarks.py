@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from probe.core.happenings import Happening
 from probe.core.model import (
     Amendment,
     Cause,
@@ -27,6 +26,7 @@ from probe.core.model import (
 from probe.ledger import LedgerError, RemarkKind, propose, remarks_of, verify
 from probe.ledger.records import Batch
 from probe.ledger.recover import recover_from
+from probe.ledger.remarks import Proposal
 from probe.ledger.store import Store
 
 OLD_LEDGER = Path(__file__).parents[2] / "data" / "ledger" / "schema_0001.sql"
@@ -166,7 +166,7 @@ def test_beside_a_daemon_a_proposal_is_sealed_by_the_one_who_writes(kept: Path, 
     sealed: list[int | None] = []
     proposing = Thread(target=lambda: sealed.append(propose(str(kept), AMENDMENT, wait_s=20)))
     proposing.start()
-    taken: tuple[Remark | Happening, ...] = ()
+    taken: tuple[Proposal, ...] = ()
     while not taken:
         taken = store.take_inbox()
     proposing.join()

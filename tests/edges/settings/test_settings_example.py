@@ -161,6 +161,8 @@ def test_the_effective_settings_are_the_settings() -> None:
         ("targets", "contract", "business_hours_exceptions"),
         ("targets", "contract", "tam"),
         ("company",),
+        ("cases",),
+        ("cases", "relay"),
         ("controls",),
         ("status_pages",),
         ("notify",),

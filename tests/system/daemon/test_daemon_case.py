@@ -35,14 +35,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(start_postfix: Callable[[], "Postfix"], free_port: Callable[[], int]) -> Iterator[tuple[Desk, "Postfix"]]:
+def desk(start_postfix: Callable[..., "Postfix"], free_port: Callable[[], int]) -> Iterator[tuple[Desk, "Postfix"]]:
     """Run a Postfix that hands what it takes to the provider's mailbox."""
-    found, port, postfix = Desk(), free_port(), start_postfix()
-    with (postfix.folder / "main.cf").open("a") as settings:
-        settings.write(f"relay_transport = smtp:[127.0.0.1]:{port}\n")
-    with (postfix.folder / "master.cf").open("a") as services:
-        services.write("smtp unix - - n - - smtp\n")
-    postfix.reload()
+    found, port = Desk(), free_port()
+    postfix = start_postfix(port)
     controller = Controller(found, hostname="127.0.0.1", port=port)
     controller.start()
     yield found, postfix

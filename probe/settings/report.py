@@ -12,7 +12,6 @@ from probe.settings.duration import format_duration
 from probe.settings.hours import BusinessHoursException
 from probe.settings.kinds import NAME_PATTERN, VANTAGE_PATTERN, WORD_PATTERN
 from probe.settings.model import (
-    Company,
     Contract,
     Control,
     Ledger,
@@ -21,9 +20,9 @@ from probe.settings.model import (
     PersistenceTerms,
     Settings,
     StatusPage,
-    Tam,
     Target,
 )
+from probe.settings.people import Company, Tam
 from probe.settings.problem import Findings, Path, describe, is_secret
 from probe.settings.surface import Api, Connections, Smtp
 

@@ -174,11 +174,11 @@ def start_postfix(
     free_port: Callable[[], int],
     certificates: Certificates,
     server_folder: Callable[[str], Path],
-) -> Iterator[Callable[[], Postfix]]:
-    """Give a function that starts a Postfix of one's own, for tests that stop it."""
+) -> Iterator[Callable[..., Postfix]]:
+    """Give a function that starts a Postfix of one's own, for tests that stop it or see where its mail goes."""
     with contextlib.ExitStack() as started:
 
-        def start() -> Postfix:
+        def start(hand_on_to: int | None = None) -> Postfix:
             postfix, master = require_program("postfix"), require_program("master")
             saslpasswd = require_program("saslpasswd2")
             if os.geteuid() != 0:
@@ -186,6 +186,8 @@ def start_postfix(
             folder = server_folder("postfix")
             ports = (free_port(), free_port())
             _write_postfix_configuration(folder, certificates, *ports)
+            if hand_on_to is not None:
+                _have_postfix_hand_on(folder, hand_on_to)
             _write_postfix_login(saslpasswd, folder, user="probe", password="correct-horse")
             # `postfix start-fg` would put a shell between us and the master; `check` makes the queue's folders.
             subprocess.run([postfix, "-c", str(folder), "check"], check=True, capture_output=True)
@@ -281,6 +283,14 @@ def _write_postfix_configuration(folder: Path, certificates: Certificates, start
     doors = {"STARTTLS": f"{HOST}:{starttls}", "IMPLICIT": f"{HOST}:{implicit}"}
     _write_configuration("main.cf", folder, certificates)
     _write_configuration("master.cf", folder, certificates, **doors)
+
+
+def _have_postfix_hand_on(folder: Path, port: int) -> None:
+    """Let mail go on to a server on loopback in place of being thrown away."""
+    with (folder / "main.cf").open("a") as settings:
+        settings.write(f"relay_transport = smtp:[{HOST}]:{port}\n")
+    with (folder / "master.cf").open("a") as services:
+        services.write("smtp unix - - n - - smtp\n")
 
 
 def _write_postfix_login(saslpasswd: str, folder: Path, *, user: str, password: str) -> None:

@@ -16,7 +16,7 @@ demo: $(installed) ## watch the daemon judge a simulated provider through an out
 	@$(python) -m probe demo
 
 test: $(installed) servers lint ## make the environment, then lint, check types and run all tests
-	$(python) -m pytest
+	$(python) -m pytest -n 2 --dist loadfile
 
 lint: $(installed) ## ruff and mypy --strict
 	$(python) -m ruff check --quiet .

@@ -14,6 +14,7 @@ from probe.core.model import Cause
 
 # Offsets in struct tcp_info of linux/tcp.h, which only ever grows at its end.
 _TOTAL_RETRANSMISSIONS_AT: Final = 100
+_NEEDLESS_RETRANSMISSIONS_AT: Final = 216  # tcpi_dsack_dups, Linux 4.19 and later
 _RECEIVED_OUT_OF_ORDER_AT: Final = 224  # Linux 5.4 and later
 _INFO_BYTES_MAX: Final = 512
 # A write on a kept connection that is not acknowledged for so long has met a path that died while nobody looked.
@@ -26,14 +27,24 @@ _SILENCES: Final = frozenset({Cause.SILENT, Cause.BODY_STALLED})
 
 
 def packets_lost(sock: socket.socket | None) -> int:
-    """Return how many packets our kernel sent again or got out of order since the first SYN; 0 where nobody knows."""
+    """Return how many packets were lost or came out of order since the first SYN; 0 where nobody knows."""
     if sock is None or _TCP_INFO is None:
         return 0
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES_MAX)
     except (OSError, ValueError):
         return 0
-    return _count(info, _TOTAL_RETRANSMISSIONS_AT) + _count(info, _RECEIVED_OUT_OF_ORDER_AT)
+    return lost_by(info)
+
+
+def lost_by(info: bytes) -> int:
+    """Count the losses in a struct tcp_info.
+
+    A packet that was sent again though the first one had arrived was not lost. Our kernel does so at a busy peer whose
+    acknowledgement is late (RFC 8985 section 7, the tail loss probe), and the peer says that it had it (RFC 2883).
+    """
+    sent_again = _count(info, _TOTAL_RETRANSMISSIONS_AT) - _count(info, _NEEDLESS_RETRANSMISSIONS_AT)
+    return max(0, sent_again) + _count(info, _RECEIVED_OUT_OF_ORDER_AT)
 
 
 class StuckGuard:

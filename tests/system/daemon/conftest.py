@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = (sys.executable, "-m", "probe")
 COMMAND_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 20.0
-WAIT_S = 20.0
+WAIT_S = 60.0
 POLL_S = 0.03
 KEY = "unique-key-7f3a9c51e2"
 

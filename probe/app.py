@@ -19,7 +19,7 @@ from probe.herald import Herald
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
 from probe.ledger.tables import RemarkKind
 from probe.metrics import Metrics
-from probe.pages import DOCUMENTS, PageCharge, Pollers
+from probe.pages import DOCUMENTS, PageCharge, Pollers, source_of
 from probe.runner import Runner
 from probe.settings import Loaded, Settings, SettingsError, load
 from probe.systemd import ServiceManager
@@ -377,7 +377,7 @@ def _keep_the_cadence() -> None:
 
 def _sources(settings: Settings) -> list[str]:
     """Name what the statements of the status pages come from."""
-    return [f"{page.name}/{document}" for page in settings.status_pages for document in DOCUMENTS]
+    return [source_of(page.name, document) for page in settings.status_pages for document in DOCUMENTS]
 
 
 def _timeouts_s(settings: Settings) -> list[float]:

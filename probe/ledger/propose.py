@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from probe import clock
 from probe.core.model import Amendment
 from probe.ledger import tables
-from probe.ledger.connect import Address, parse_address, reading_engine, writing_engine
+from probe.ledger.connect import Address, parse_address, writing_engine
 from probe.ledger.errors import LedgerError, LedgerUnwritable, sentence
-from probe.ledger.migrate import check_schema
 from probe.ledger.remarks import body_of, kind_of
+from probe.ledger.snapshot import snapshot
 from probe.ledger.store import Store
 from probe.ledger.tables import RemarkKind
 
@@ -29,34 +29,25 @@ def propose(address: str, amendment: Amendment, wait_s: float = 10.0) -> int | N
     Raises:
         LedgerError: If it can't be added, or the ledger holds no seconds yet.
     """
-    place = parse_address(address)
-    vantage = _vantage(place)
-    _put(place, amendment)
+    vantage = _vantage(address)
+    _put(parse_address(address), amendment)
     until_us = clock.monotonic_us() + round(wait_s * clock.SECOND_US)
     while True:
         _seal_by_oneself(address, vantage)
-        found = _sealed_in(place, amendment.amendment)
+        found = _sealed_in(address, amendment.amendment)
         if found is not None or clock.monotonic_us() >= until_us:
             return found
         clock.pause(LOOK_INTERVAL_S)
 
 
-def _vantage(place: Address) -> str:
+def _vantage(address: str) -> str:
     """Tell the vantage of a ledger, without touching what may be none."""
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            newest = select(tables.batch.c.vantage).order_by(tables.batch.c.seq.desc()).limit(1)
-            vantage = connection.execute(newest).scalar()
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        newest = select(tables.batch.c.vantage).order_by(tables.batch.c.seq.desc()).limit(1)
+        vantage = connection.execute(newest).scalar()
     if vantage is None:
-        raise LedgerError(f"{place.name}: the ledger holds no seconds yet, so there is nothing to amend")
+        name = parse_address(address).name
+        raise LedgerError(f"{name}: the ledger holds no seconds yet, so there is nothing to amend")
     return str(vantage)
 
 
@@ -87,17 +78,11 @@ def _seal_by_oneself(address: str, vantage: str) -> None:
         store.close()
 
 
-def _sealed_in(place: Address, name: str) -> int | None:
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            columns = tables.remark.c
-            query = select(columns.batch, columns.body).where(columns.kind == str(RemarkKind.AMENDMENT))
-            for row in connection.execute(query.order_by(columns.batch.desc())):
-                if f'"amendment":"{name}"' in row.body:
-                    return int(row.batch)
-            return None
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+def _sealed_in(address: str, name: str) -> int | None:
+    with snapshot(address) as connection:
+        columns = tables.remark.c
+        query = select(columns.batch, columns.body).where(columns.kind == str(RemarkKind.AMENDMENT))
+        for row in connection.execute(query.order_by(columns.batch.desc())):
+            if f'"amendment":"{name}"' in row.body:
+                return int(row.batch)
+    return None

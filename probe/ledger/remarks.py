@@ -23,9 +23,7 @@ from probe.core.model import (
 from probe.core.verdict import CORROBORATION
 from probe.ledger import tables
 from probe.ledger.canonical import Field, canonical_json
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.migrate import check_schema
+from probe.ledger.snapshot import snapshot
 from probe.ledger.tables import RemarkKind
 
 Kept = Remark | Suspicion
@@ -87,18 +85,8 @@ def remarks_of(
     Raises:
         LedgerError: If the ledger can't be read.
     """
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            return tuple(read_remarks(connection, kind, first_second, last_second))
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return tuple(read_remarks(connection, kind, first_second, last_second))
 
 
 def read_remarks(

@@ -26,7 +26,7 @@ from probe.ledger.tables import RemarkKind
 from probe.messenger import Messenger
 from probe.metrics import Metrics
 from probe.notify import Courier, CourierCharge
-from probe.pages import DOCUMENTS, PageCharge, Pollers
+from probe.pages import DOCUMENTS, PageCharge, Pollers, source_of
 from probe.runner import Runner
 from probe.settings import Listener as ListenerSettings
 from probe.settings import Loaded, Settings, SettingsError, contacts_of, load, pledges_of
@@ -441,7 +441,7 @@ def _keep_the_cadence() -> None:
 
 def _sources(settings: Settings) -> list[str]:
     """Name what the statements of the status pages come from."""
-    return [f"{page.name}/{document}" for page in settings.status_pages for document in DOCUMENTS]
+    return [source_of(page.name, document) for page in settings.status_pages for document in DOCUMENTS]
 
 
 def _timeouts_s(settings: Settings) -> list[float]:

@@ -1,6 +1,7 @@
 """`ledger totals`: what a range of seconds comes to, with and without the excluded windows."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -81,8 +82,9 @@ def _show_tally(tally: Tally, *, amended: bool) -> None:
     out.print(tally.target, style="bold", markup=False)
     whole = tally.totals[-1]
     ways = [("as judged", whole.as_judged), ("as amended", whole.as_amended)][: 2 if amended else 1]
-    for words, _ in ways:
-        out.print(_table(tally, words))
+    out.print(_table("as judged", {_name(total): total.as_judged for total in tally.totals}))
+    if amended:
+        out.print(_table("as amended", {_name(total): total.as_amended for total in tally.totals}))
     if tally.terms is not None:
         objective_ppm = tally.terms.objective_ppm
         for words, count in ways:
@@ -95,14 +97,12 @@ def _show_tally(tally: Tally, *, amended: bool) -> None:
         _say("  for human decision, not counted: " + _suspicion_words(suspicion))
 
 
-def _table(tally: Tally, words: str) -> Table:
+def _table(words: str, counts: Mapping[str, Count]) -> Table:
     """Show the seconds of each surface and of the target, counted in one way."""
     table = Table(f"seconds, {words}", box=None, header_style="dim", padding=(0, 0, 0, 2))
-    columns = []
-    for total in tally.totals:
-        table.add_column(_name(total), justify="right")
-        columns.append(_cells(total.as_judged if words == "as judged" else total.as_amended))
-    for row, *cells in zip(ROWS, *columns, strict=True):
+    for name in counts:
+        table.add_column(name, justify="right")
+    for row, *cells in zip(ROWS, *map(_cells, counts.values()), strict=True):
         table.add_row(row, *cells)
     return table
 

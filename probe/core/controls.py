@@ -16,6 +16,7 @@ verdict can be judged again from the record of its own second alone.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from probe.core.endings import fault_of
@@ -56,7 +57,7 @@ def hear(records: Records, outcomes: Iterable[ControlOutcome]) -> tuple[dict[str
     marked = []
     for outcome in seen:
         record = records.get(outcome.control, ControlRecord())
-        marked.append(outcome if record.trusted == outcome.trusted else _trusting(outcome, record.trusted))
+        marked.append(outcome if record.trusted == outcome.trusted else replace(outcome, trusted=record.trusted))
         if _counts(outcome, seen, working):
             after[outcome.control] = _counted(record, failed=not outcome.worked)
     return after, marked
@@ -88,15 +89,3 @@ def _counts(outcome: ControlOutcome, seen: list[ControlOutcome], working: set[st
 def _counted(record: ControlRecord, *, failed: bool) -> ControlRecord:
     bits = (record.failures << 1 | failed) & ((1 << COUNTED_MAX) - 1)
     return ControlRecord(bits, min(record.counted + 1, COUNTED_MAX))
-
-
-def _trusting(outcome: ControlOutcome, trusted: bool) -> ControlOutcome:
-    return ControlOutcome(
-        control=outcome.control,
-        second=outcome.second,
-        started_us=outcome.started_us,
-        duration_us=outcome.duration_us,
-        worked=outcome.worked,
-        cause=outcome.cause,
-        trusted=trusted,
-    )

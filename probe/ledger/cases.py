@@ -5,10 +5,8 @@ from sqlalchemy import Connection, select
 from probe.core.case_happenings import Cases
 from probe.core.cases import cases_of
 from probe.ledger import tables
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.migrate import check_schema
 from probe.ledger.remarks import remark_of_body
+from probe.ledger.snapshot import snapshot
 from probe.ledger.tables import RemarkKind
 
 
@@ -18,18 +16,8 @@ def cases_in(address: str) -> Cases:
     Raises:
         LedgerError: If the ledger can't be read.
     """
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            return read_cases(connection)
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return read_cases(connection)
 
 
 def read_cases(connection: Connection, target: str | None = None) -> Cases:

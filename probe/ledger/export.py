@@ -14,12 +14,10 @@ from typing import Any, TextIO
 from sqlalchemy import Connection
 
 from probe.core.model import Outcome
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
 from probe.ledger.export_remarks import FORMAT_VERSION, REMARK_FIELDS, ExportRow, moment, remark_rows_of
-from probe.ledger.migrate import check_schema
 from probe.ledger.read import attempts_in, runs_into, verdicts_in, windows
 from probe.ledger.records import outcome_of_row
+from probe.ledger.snapshot import snapshot
 
 SECOND_FIELDS = ("v", "type", "target", "surface", "second", "verdict", "basis", "attempts", "accepted", "evidence")
 ATTEMPT_FIELDS = (
@@ -55,18 +53,8 @@ def export_rows(address: str, first_second: int, last_second: int, target: str |
     Seconds come before attempts within each portion of the range, and what is kept beside the seconds after all of
     them. A run of unobserved seconds is given second by second. One snapshot is read, also while a daemon writes.
     """
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            yield from rows_of(connection, first_second, last_second, target)
-    except (LedgerError, GeneratorExit):
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        yield from rows_of(connection, first_second, last_second, target)
 
 
 def rows_of(

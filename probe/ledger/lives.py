@@ -10,11 +10,9 @@ from probe.core.happenings import Happening
 from probe.core.lives import Lives, lives_of
 from probe.core.model import IssueEvent
 from probe.ledger import tables
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.migrate import check_schema
 from probe.ledger.records import event_of_row
 from probe.ledger.remarks import remark_of_body
+from probe.ledger.snapshot import snapshot
 from probe.ledger.tables import RemarkKind
 
 
@@ -24,18 +22,8 @@ def lives_in(address: str, target: str | None = None) -> Mapping[str, Lives]:
     Raises:
         LedgerError: If the ledger can't be read.
     """
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            return read_lives(connection, target)
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return read_lives(connection, target)
 
 
 def read_lives(connection: Connection, target: str | None = None) -> Mapping[str, Lives]:

@@ -16,10 +16,9 @@ from probe.core.lives import Lives
 from probe.core.model import Condition, IssueEvent, IssueTurn
 from probe.core.notices import LifeTurn, Place, Turn
 from probe.ledger import tables
-from probe.ledger.connect import Address, parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
 from probe.ledger.lives import read_lives
 from probe.ledger.remarks import remark_of_body
+from probe.ledger.snapshot import snapshot
 from probe.ledger.store import Store
 from probe.ledger.tables import RemarkKind
 from probe.ledger.thread import Worker
@@ -36,7 +35,7 @@ class Outbox:
     """Reads what is to be told, in a thread of its own; the writer's thread keeps how far it was told."""
 
     def __init__(self, address: str, writing: Worker, store: Store) -> None:
-        self._address = parse_address(address)
+        self._address = address
         self._writing = writing
         self._store = store
         self._reading = Worker("ledger-outbox")
@@ -63,7 +62,7 @@ class Outbox:
         Raises:
             LedgerError: If the ledger can't be read.
         """
-        return await self._reading.run(lambda: _read(self._address, lambda c: _after(c, place, limit)))
+        return await self._reading.run(lambda: self._read(lambda c: _after(c, place, limit)))
 
     async def count_after(self, place: Place) -> int:
         """Count all that is to be told after a place.
@@ -71,11 +70,15 @@ class Outbox:
         Raises:
             LedgerError: If the ledger can't be read.
         """
-        return await self._reading.run(lambda: _read(self._address, lambda c: _count(c, place)))
+        return await self._reading.run(lambda: self._read(lambda c: _count(c, place)))
 
     def close(self) -> None:
         """End the thread that reads."""
         self._reading.stop()
+
+    def _read(self, what: Callable[[Connection], T]) -> T:
+        with snapshot(self._address) as connection:
+            return what(connection)
 
 
 def _enrol(store: Store, names: Collection[str]) -> Mapping[str, Place]:
@@ -103,19 +106,6 @@ def _plain(place: Place) -> dict[str, int]:
 
 def _place(row: "Row[Any]") -> Place:
     return Place(batch=row.batch, part=row.part, position=row.position)
-
-
-def _read(address: Address, what: Callable[[Connection], T]) -> T:
-    engine = reading_engine(address)
-    try:
-        with engine.connect() as connection, connection.begin():
-            return what(connection)
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{address.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
 
 
 def _after(connection: Connection, place: Place, limit: int) -> tuple[Told, ...]:

@@ -5,17 +5,17 @@ what it finds; where no daemon runs, the proposer takes the right to write for a
 it is the writer who decides, and a refusal comes back to the proposer in words.
 """
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from probe import clock
 from probe.core.model import Amendment
 from probe.core.procedure import Refused
 from probe.ledger import tables
-from probe.ledger.connect import Address, parse_address, reading_engine, writing_engine
+from probe.ledger.connect import Address, parse_address, writing_engine
 from probe.ledger.errors import LedgerError, LedgerUnwritable, sentence
-from probe.ledger.migrate import check_schema
 from probe.ledger.remarks import Proposal, body_of, kind_of
+from probe.ledger.snapshot import snapshot
 from probe.ledger.store import Store
 
 LOOK_INTERVAL_S = 0.1
@@ -31,16 +31,15 @@ def propose(address: str, remark: Proposal, wait_s: float = 10.0) -> int | None:
         Refused: If the procedure does not allow the happening; nothing has changed.
         LedgerError: If it can't be added, or the ledger holds no seconds yet.
     """
-    place = parse_address(address)
-    vantage = _vantage(place)
+    place, vantage = parse_address(address), _vantage(address)
     _put(place, remark)
     until_us = clock.monotonic_us() + round(wait_s * clock.SECOND_US)
     while True:
         _seal_by_oneself(address, vantage)
-        if refusal := _refusal_of(place, name_of(remark)):
+        found, refusal = _decided(address, remark)
+        if refusal:
             _forget(place, name_of(remark))
             raise Refused(refusal)
-        found = _sealed_in(place, remark)
         if found is not None or clock.monotonic_us() >= until_us:
             return found
         clock.pause(LOOK_INTERVAL_S)
@@ -51,22 +50,14 @@ def name_of(remark: Proposal) -> str:
     return remark.amendment if isinstance(remark, Amendment) else remark.happening
 
 
-def _vantage(place: Address) -> str:
+def _vantage(address: str) -> str:
     """Tell the vantage of a ledger, without touching what may be none."""
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            newest = select(tables.batch.c.vantage).order_by(tables.batch.c.seq.desc()).limit(1)
-            vantage = connection.execute(newest).scalar()
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        newest = select(tables.batch.c.vantage).order_by(tables.batch.c.seq.desc()).limit(1)
+        vantage = connection.execute(newest).scalar()
     if vantage is None:
-        raise LedgerError(f"{place.name}: the ledger holds no seconds yet, so there is nothing to amend")
+        name = parse_address(address).name
+        raise LedgerError(f"{name}: the ledger holds no seconds yet, so there is nothing to amend")
     return str(vantage)
 
 
@@ -82,19 +73,6 @@ def _put(place: Address, remark: Proposal) -> None:
         raise LedgerError(f"{place.name}: {kind} {name} is proposed already") from error
     except (DBAPIError, OSError) as error:
         raise LedgerUnwritable(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
-
-
-def _refusal_of(place: Address, name: str) -> str:
-    """Read why a proposal was refused; "" if it was not, or not yet."""
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            query = select(tables.inbox.c.refusal).where(tables.inbox.c.id == name)
-            return str(connection.execute(query).scalar() or "")
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
     finally:
         engine.dispose()
 
@@ -123,18 +101,11 @@ def _seal_by_oneself(address: str, vantage: str) -> None:
         store.close()
 
 
-def _sealed_in(place: Address, remark: Proposal) -> int | None:
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            columns = tables.remark.c
-            query = select(columns.batch, columns.body).where(columns.kind == str(kind_of(remark)))
-            wanted = body_of(remark)
-            for row in connection.execute(query.order_by(columns.batch.desc())):
-                if row.body == wanted:
-                    return int(row.batch)
-            return None
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+def _decided(address: str, remark: Proposal) -> tuple[int | None, str]:
+    """Read the batch that seals a proposal, and why it was refused; None and "" while nobody has decided."""
+    inbox, columns = tables.inbox.c, tables.remark.c
+    with snapshot(address) as connection:
+        refusal = connection.execute(select(inbox.refusal).where(inbox.id == name_of(remark))).scalar()
+        same = (columns.kind == str(kind_of(remark))) & (columns.body == body_of(remark))
+        batch = connection.execute(select(func.max(columns.batch)).where(same)).scalar()
+    return batch, refusal or ""

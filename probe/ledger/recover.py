@@ -19,11 +19,10 @@ from probe.core.controls import Records, hear
 from probe.core.engine import TargetState
 from probe.core.model import Terms
 from probe.ledger import tables
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
 from probe.ledger.read import WINDOW_OF_ONE_S, StoredStep, controls_since, judged_steps, span, steps_in
 from probe.ledger.records import state_of_body
 from probe.ledger.replay import Difference, fold, stored_rules
+from probe.ledger.snapshot import snapshot
 from probe.ledger.store import Head, stored_head
 from probe.ledger.verify import walk
 
@@ -40,9 +39,9 @@ class Recovery:
     """Where the ledger stands.
 
     `states` has the targets that the ledger knows: the next second of each is `next_second`; a target that is not in it
-    begins anew. `control_records` are made of the last TRUST_READ_S of the record. `differences` are where stored
-    verdicts are not what the rules say; `problems` are where the chain's tail does not hold, and checkpoints that
-    cannot be read.
+    begins anew. `control_records` are made of the last TRUST_READ_S of the record, at a start. `differences` are where
+    stored verdicts are not what the rules say; `problems` are where the chain's tail does not hold, and checkpoints
+    that cannot be read.
     """
 
     states: Mapping[str, TargetState]
@@ -55,17 +54,8 @@ class Recovery:
 
 def recover_from(address: str, terms: Mapping[str, Terms], *, check_chain: bool) -> Recovery:
     """Find the state of each target through a connection of its own, which only reads."""
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            return recover(connection, terms, check_chain=check_chain)
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return recover(connection, terms, check_chain=check_chain)
 
 
 def recover(connection: Connection, terms: Mapping[str, Terms], *, check_chain: bool = True) -> Recovery:
@@ -94,7 +84,7 @@ def recover(connection: Connection, terms: Mapping[str, Terms], *, check_chain: 
         replayed += 1
     return Recovery(
         states=states,
-        control_records=_control_records(connection, head.last_second),
+        control_records=_control_records(connection, head.last_second) if check_chain else {},
         differences=tuple(differences),
         problems=tuple(problems),
         steps=replayed,

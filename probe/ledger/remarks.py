@@ -25,9 +25,7 @@ from probe.core.model import (
 from probe.core.verdict import CORROBORATION
 from probe.ledger import tables
 from probe.ledger.canonical import Field, canonical_json
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.migrate import check_schema
+from probe.ledger.snapshot import snapshot
 from probe.ledger.tables import RemarkKind
 
 Proposal = Amendment | Happening | CaseHappening
@@ -122,18 +120,8 @@ def remarks_of(
     Raises:
         LedgerError: If the ledger can't be read.
     """
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            return tuple(read_remarks(connection, kind, first_second, last_second))
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return tuple(read_remarks(connection, kind, first_second, last_second))
 
 
 def read_remarks(

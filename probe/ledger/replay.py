@@ -13,10 +13,8 @@ from probe.core.engine import RULES_VERSION, TargetState, advance, begin, skip
 from probe.core.model import IssueEvent, Judgement, Outcome, Step, Terms
 from probe.ledger import tables
 from probe.ledger.canonical import parse_rules
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.migrate import check_schema
 from probe.ledger.read import StoredStep, judged_steps
+from probe.ledger.snapshot import snapshot
 
 NOT_STORED = "nothing is stored for this second"
 
@@ -72,18 +70,8 @@ def what_if(address: str, first_second: int, last_second: int, target: str, term
 
     Seconds whose attempts were cut cannot be judged again and are left out.
     """
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            return tuple(_what_if(connection, first_second, last_second, target, terms))
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return tuple(_what_if(connection, first_second, last_second, target, terms))
 
 
 def _what_if(

@@ -1,8 +1,8 @@
 """What a range of seconds was judged to be, counted by the database: a month is never read second by second."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal, literal_column, select
 from sqlalchemy.sql.selectable import CTE, FromClause
@@ -12,10 +12,8 @@ from probe.core.model import Amendment, Basis, Surface, Suspicion, Terms, Verdic
 from probe.core.totals import Adder, Alike, Judged, Totals, clipped
 from probe.ledger import tables
 from probe.ledger.canonical import parse_rules
-from probe.ledger.connect import parse_address, reading_engine
-from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.migrate import check_schema
 from probe.ledger.remarks import read_remarks
+from probe.ledger.snapshot import snapshot
 from probe.ledger.tables import Kind, RemarkKind
 
 # On a ledger of more targets, those of one are looked for second by second instead of among all.
@@ -24,8 +22,6 @@ TARGETS_READ_TOGETHER_MAX = 8
 SOUGHT_S = 86_400
 
 _BETWEEN = "/"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +55,8 @@ def known_targets(address: str) -> tuple[str, ...]:
     Raises:
         LedgerError: If the ledger can't be read.
     """
-    return _read(address, _targets)
+    with snapshot(address) as connection:
+        return _targets(connection)
 
 
 def account_of(address: str, first_second: int, last_second: int, target: str | None = None) -> Account:
@@ -68,22 +65,8 @@ def account_of(address: str, first_second: int, last_second: int, target: str | 
     Raises:
         LedgerError: If the ledger can't be read.
     """
-    return _read(address, lambda connection: _account(connection, first_second, last_second, target))
-
-
-def _read(address: str, read: Callable[[Connection], T]) -> T:
-    place = parse_address(address)
-    engine = reading_engine(place)
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, place.name)
-            return read(connection)
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{place.name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return _account(connection, first_second, last_second, target)
 
 
 def _account(connection: Connection, first: int, last: int, target: str | None) -> Account:

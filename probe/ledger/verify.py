@@ -39,9 +39,8 @@ from probe.ledger.canonical import (
     rules_id,
     seal_of_digests,
 )
-from probe.ledger.connect import parse_address, reading_engine, streaming
-from probe.ledger.errors import LedgerError, sentence
-from probe.ledger.migrate import check_schema
+from probe.ledger.connect import streaming
+from probe.ledger.snapshot import snapshot
 from probe.ledger.tables import PARTS, Kind, Part
 
 PROBLEMS_MAX = 20
@@ -82,18 +81,8 @@ class Report:
 
 def verify(address: str, anchor: Anchor | None = None) -> Report:
     """Walk a whole ledger, read-only."""
-    engine = reading_engine(parse_address(address))
-    name = parse_address(address).name
-    try:
-        with engine.connect() as connection, connection.begin():
-            check_schema(connection, name)
-            return walk(connection, anchor=anchor)
-    except LedgerError:
-        raise
-    except Exception as error:
-        raise LedgerError(f"{name}: {sentence(error)}") from error
-    finally:
-        engine.dispose()
+    with snapshot(address) as connection:
+        return walk(connection, anchor=anchor)
 
 
 def walk(connection: Connection, *, from_batch: int = 1, anchor: Anchor | None = None) -> Report:

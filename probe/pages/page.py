@@ -53,6 +53,11 @@ class _Kept:
     kept_us: int = 0
 
 
+def source_of(page: str, document: str) -> str:
+    """Name what a statement comes from."""
+    return f"{page}/{document}"
+
+
 class Page:
     """Asks one page. Use as an async context manager; it has one connection and one request at a time."""
 
@@ -109,7 +114,7 @@ class Page:
             trouble = _words(error)
         fetched_us = self._clock.now_us()
         return Statement(
-            source=f"{self._name}/{document}",
+            source=source_of(self._name, document),
             second=fetched_us // SECOND_US,
             fetched_us=fetched_us,
             code=code,

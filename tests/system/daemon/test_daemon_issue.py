@@ -70,7 +70,11 @@ def test_an_issue_is_seen_through_to_the_resolution(
         told = () if arguments[0] in ("list", "show", "call-sheet") else ("--by", by)
         return command("issue", *arguments, "-c", config, *told)
 
-    daemon.wait_for_seconds(1)
+    # What the page says is in the ledger, and so on the call sheet, before the outage.
+    daemon.wait(
+        lambda: daemon.metric("provider_page_polls_total", source="provider/summary", outcome="read"),
+        "the words of the page",
+    )
     provider.set("smtp", "reply", phase="banner", reply=REPLY)
     opened = daemon.wait_for_log("critical_issue.opened")
     name = opened["issue"]

@@ -4,23 +4,33 @@ import asyncio
 import json
 import socket
 import ssl
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiodns
 
-from probe.clock import SystemClock, monotonic_us
+from probe.clock import SystemClock
 from probe.core.conducts_api import Answer, Body, Conduct
-from probe.core.model import Outcome, Surface, Ticket
+from probe.core.model import Outcome, Surface
 from probe.settings import Api
 from probe.surfaces.api import ApiSurface
 
-# Not 127.0.0.1, where whoever looks for a server that has left could come across ours.
-HOST = "127.0.77.1"
-SETTLE_S = 2.0
+if TYPE_CHECKING:
+    from tests.edges.surfaces.conducts.play import (
+        HOST,
+        SETTLE_S,
+        Seen,
+        attempt,
+        attempt_at_nobody,
+        let_it_come,
+        reset,
+        send_at_once,
+    )
+else:
+    from play import HOST, SETTLE_S, Seen, attempt, attempt_at_nobody, let_it_come, reset, send_at_once
+
 RESULTS = {"total_rejected_recipients": 0, "total_accepted_recipients": 1, "id": "102258558346809186"}
 HTML = b"<html><head><title>Bad</title></head><center>openresty/1.9.15.1</center></html>"
 BODIES = {
@@ -245,25 +255,6 @@ class Actor:
         transport.resume_reading()
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Reset a connection, so that the other side sees an RST."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What came of a play."""
-
-    outcome: Outcome
-    within_s: float
-    acted: bool
-    connections: int
-    left_behind: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class ApiStage:
     """Where an actor and a surface meet."""
@@ -296,8 +287,7 @@ class ApiStage:
             return await self._connect(conduct, within_s)
         actor = Actor(conduct=conduct, contexts=self.contexts, status=status, body=body)
         with socket.create_server((HOST, 0)) as listener:
-            # What is said must leave at once (RFC 896), before a reset can overtake it.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_at_once(listener)
             if conduct in DEAF:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             server = await asyncio.start_server(actor.serve, sock=listener, limit=2**17)
@@ -321,32 +311,18 @@ class ApiStage:
 
     async def _attempts(self, surface: ApiSurface, actor: Actor, within_s: float) -> Outcome:
         if actor.conduct in KEPT:
-            before = await _attempt(surface, 20.0)
+            before = await attempt(surface, Surface.API, 20.0)
             assert before.cause == "accepted", f"the first call ended as {before.cause}"
         if actor.conduct in BETWEEN_CALLS:
-            await asyncio.wait_for(actor.has_acted.wait(), SETTLE_S)
-            await asyncio.sleep(0.02)
-            for _ in range(10):  # However busy the loop is: each turn takes what has come.
-                await asyncio.sleep(0)
-        return await _attempt(surface, within_s)
+            await let_it_come(actor.has_acted)
+        return await attempt(surface, Surface.API, within_s)
 
     async def _connect(self, conduct: Conduct, within_s: float) -> Seen:
         with socket.socket() as listener:
             listener.bind((HOST, 0))
             surface = self.surface(listener.getsockname()[1])
-            if conduct is Conduct.NOBODY:
-                outcome = await _attempt(surface, within_s)
-            else:
-                listener.listen(0)
-                with socket.create_connection(listener.getsockname()):
-                    outcome = await _attempt(surface, within_s)
-            surface.close()
-        return Seen(outcome=outcome, within_s=within_s, acted=True, connections=0, left_behind=())
-
-
-async def _attempt(surface: ApiSurface, within_s: float) -> Outcome:
-    ticket = Ticket(target="acme", vantage="here", surface=Surface.API, second=1_700_000_000, ordinal=0)
-    return await surface.attempt(ticket, monotonic_us() + int(within_s * 1e6))
+            is_full = conduct is not Conduct.NOBODY
+            return await attempt_at_nobody(listener, surface, Surface.API, within_s, is_full=is_full)
 
 
 async def _left_behind(surface: ApiSurface, actor: Actor) -> tuple[str, ...]:

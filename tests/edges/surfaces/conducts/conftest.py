@@ -3,27 +3,37 @@
 import asyncio
 import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiodns
 import pytest
 import trustme
 import uvloop
 
-from probe.clock import SystemClock, monotonic_us
+from probe.clock import SystemClock
 from probe.core.conducts_smtp import Conduct, Place, ReplyCase
-from probe.core.model import Cause, Outcome, Surface, Ticket
+from probe.core.model import Cause, Outcome, Surface
 from probe.settings import Connections, Smtp
 from probe.surfaces.smtp import SmtpSurface
 
-# Not 127.0.0.1, where whoever looks for a server that has left could come across ours.
-HOST = "127.0.77.1"
-SETTLE_S = 2.0
+if TYPE_CHECKING:
+    from tests.edges.surfaces.conducts.play import (
+        HOST,
+        SETTLE_S,
+        Seen,
+        attempt,
+        attempt_at_nobody,
+        let_it_come,
+        reset,
+        send_at_once,
+    )
+else:
+    from play import HOST, SETTLE_S, Seen, attempt, attempt_at_nobody, let_it_come, reset, send_at_once
+
 MANY, FEW = 24, 3
 TRIES_MAX = 5
 PlayOnce = Callable[[Any, int], Awaitable[Any]]
@@ -62,14 +72,6 @@ SERVER_HELLO_BEGUN = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03"
 ENDS_BY_CLOSE = {Conduct.CLOSE, Conduct.CLOSING, Conduct.REFUSAL_AND_CLOSE, Conduct.EXTRA_CLOSING}
 GOES_ON = {Conduct.SPLIT, Conduct.EXTRA, Conduct.NO_STARTTLS}
 CERTIFICATES = {Conduct.EXPIRED, Conduct.NOT_YET_VALID, Conduct.WRONG_NAME, Conduct.UNKNOWN_AUTHORITY}
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Reset a connection, so that the other side sees an RST."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
 
 
 @dataclass(slots=True)
@@ -245,17 +247,6 @@ class Talk:
         transport.resume_reading()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What came of a play."""
-
-    outcome: Outcome
-    within_s: float
-    acted: bool
-    connections: int
-    left_behind: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class Stage:
     """Where an actor and a surface meet."""
@@ -286,8 +277,7 @@ class Stage:
 
     async def attempt(self, surface: SmtpSurface, within_s: float) -> Outcome:
         """Make one attempt."""
-        ticket = Ticket(target="acme", vantage="here", surface=Surface.SMTP, second=1_700_000_000, ordinal=0)
-        return await surface.attempt(ticket, monotonic_us() + int(within_s * 1e6))
+        return await attempt(surface, Surface.SMTP, within_s)
 
     async def play(self, play: Any, within_s: float) -> Seen:
         """Play one case once."""
@@ -297,8 +287,7 @@ class Stage:
         actor = Actor(place=play.place, case=play.case, contexts=self.contexts, **options)
         is_deaf = actor.conduct is Conduct.DEAF
         with socket.create_server((HOST, 0)) as listener:
-            # What is said must leave at once (RFC 896), before a reset can overtake it.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_at_once(listener)
             if is_deaf:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             server = await asyncio.start_server(actor.serve, sock=listener, limit=2**22)
@@ -334,10 +323,7 @@ class Stage:
             before = await self.attempt(surface, 20.0)
             assert before.cause == "accepted", f"the first message ended as {before.cause}"
             if actor.place is Place.IDLE:
-                await asyncio.wait_for(actor.has_acted.wait(), SETTLE_S)
-                await asyncio.sleep(0.02)
-                for _ in range(10):  # However busy the loop is: each turn takes what has come.
-                    await asyncio.sleep(0)
+                await let_it_come(actor.has_acted)
         crowd = [asyncio.create_task(self.attempt(surface, 60.0)) for _ in range(actor.crowd)]
         if crowd:
             await asyncio.wait_for(actor.is_crowded.wait(), SETTLE_S)
@@ -363,14 +349,8 @@ class Stage:
         with socket.socket() as listener:
             listener.bind((HOST, 0))
             surface = self.surface(listener.getsockname()[1])
-            if conduct is Conduct.NOBODY:
-                outcome = await self.attempt(surface, within_s)
-            else:
-                listener.listen(0)
-                with socket.create_connection(listener.getsockname()):
-                    outcome = await self.attempt(surface, within_s)
-            surface.close()
-        return Seen(outcome=outcome, within_s=within_s, acted=True, connections=0, left_behind=())
+            is_full = conduct is not Conduct.NOBODY
+            return await attempt_at_nobody(listener, surface, Surface.SMTP, within_s, is_full=is_full)
 
 
 @dataclass(slots=True)

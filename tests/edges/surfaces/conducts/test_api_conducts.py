@@ -28,9 +28,11 @@ from probe.core.model import REPLY_CHARACTERS_MAX, Connection, Phase
 from probe.core.replies_api import TABLE, WITHOUT_REPLY, ApiReply, Ended, Ending, Row, row_for
 
 if TYPE_CHECKING:
-    from tests.edges.surfaces.conducts.api_stage import ANSWERS, BETWEEN_CALLS, BODIES, DRIPS, ApiStage, Seen
+    from tests.edges.surfaces.conducts.api_stage import ANSWERS, BETWEEN_CALLS, BODIES, DRIPS, ApiStage
+    from tests.edges.surfaces.conducts.play import Seen
 else:
-    from api_stage import ANSWERS, BETWEEN_CALLS, BODIES, DRIPS, ApiStage, Seen
+    from api_stage import ANSWERS, BETWEEN_CALLS, BODIES, DRIPS, ApiStage
+    from play import Seen
 
 QUICK_S, SLOW_S, DRIP_S = 8.0, 1.0, 2.3
 ALONE_S = 0.9  # for the one whose preparation holds the loop

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -11,9 +12,10 @@ from probe.core.happenings import Happening
 from probe.core.lives import Life, Lives, add, distinct
 from probe.core.model import Amendment
 from probe.core.obligations import Pledges, obligations
-from probe.issues import whole_of
+from probe.issues import as_html, as_text, whole_of
 from probe.ledger import Ledger, LedgerError, RemarkKind, known_targets, lives_in, remarks_of
 from probe.ledger.thread import Worker
+from probe.sheets import Sheets
 from probe.web import Decide, Tell, Unavailable
 
 WAITING_MAX: Final = 32  # calls that wait for the disk, those whose clients gave up included
@@ -34,6 +36,7 @@ class Archive:
         targets: Callable[[], Collection[str]],
         pledges: Callable[[str], Pledges],
         told: Callable[[Happening], None],
+        sheets: Sheets,
     ) -> None:
         self._address = address
         self._ledger = ledger
@@ -41,6 +44,7 @@ class Archive:
         self._targets = targets
         self._pledges = pledges
         self._told = told
+        self._sheets = sheets
         self._worker = Worker("ledger-reader")
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -65,6 +69,11 @@ class Archive:
     def described(self, life: Life) -> Mapping[str, Any]:
         """Say where an issue stands, what happened, and what is owed now."""
         return whole_of(life, obligations(life, self._pledges(life.target), clock.wall_us()))
+
+    async def call_sheet(self, life: Life) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Write the call sheet of an issue: its fields, and pages by media type."""
+        sheet = await self._read(lambda: self._sheets.write(life))
+        return asdict(sheet), {"text/html": as_html(sheet), "text/plain": as_text(sheet)}
 
     async def amendments(self) -> tuple[Amendment, ...]:
         """Read the amendments, in the order in which they were kept."""

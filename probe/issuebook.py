@@ -17,6 +17,7 @@ from probe.core.obligations import Duty, Obligation, ObligationState, Pledges, o
 from probe.issues import summary_of
 from probe.ledger import LedgerError, lives_in
 from probe.metrics import Metrics
+from probe.sheets import Sheets
 from probe.times import utc
 from probe.view import View
 
@@ -28,8 +29,9 @@ LOOK_INTERVAL_S = 1.0
 class IssueBook:
     """Knows the lives of the targets that are watched."""
 
-    def __init__(self, *, address: str, clock: Clock, metrics: Metrics, view: View) -> None:
+    def __init__(self, *, address: str, sheets: Sheets, clock: Clock, metrics: Metrics, view: View) -> None:
         self._address = address
+        self._sheets = sheets
         self._clock = clock
         self._metrics = metrics
         self._view = view
@@ -104,6 +106,12 @@ class IssueBook:
             before, self._lives[target] = self._lives.get(target), found.get(target, NO_LIVES)
             if before is not None:
                 _say_changes(before, self._lives[target])
+                for name in self._lives[target].keys() - before.keys():
+                    await self._print_call_sheet(target, name)
+
+    async def _print_call_sheet(self, target: str, issue: str) -> None:
+        if sheet := await self._sheets.text_of(target, issue):
+            log.critical("critical_issue.call_sheet", target=target, issue=issue, page=sheet)
 
 
 def _say_missed(life: Life, one: Obligation) -> None:

@@ -21,6 +21,7 @@ LEAVES = frozenset({"settings", "adjtimex", "clock", "log", "service_zones", "sy
 RUNNER = frozenset(
     {
         "archive",
+        "casework",
         "runner",
         "control_room",
         "flight",
@@ -30,6 +31,7 @@ RUNNER = frozenset(
         "messenger",
         "not_made",
         "plan",
+        "sheets",
         "teller",
         "timekeeper",
         "view",

@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from probe.cases import case_of
-from probe.clock import SECOND_US, wall_us
+from probe.clock import SECOND_US, local_zone, wall_us
 from probe.commands.issues import login, settings_of
 from probe.commands.ledger import ledger_of, parse_second
-from probe.commands.moments import local_zone, parse_due, parse_past, shown
+from probe.commands.moments import parse_due, parse_past, shown
 from probe.commands.terminal import Exit, fail, out, write
 from probe.core.calendar import NeverOpen
 from probe.core.callsheet import moment

@@ -9,9 +9,9 @@ from typing import NoReturn
 from rich.table import Table
 from rich.text import Text
 
-from probe.clock import SECOND_US, wall_us
+from probe.clock import SECOND_US, local_zone, wall_us
 from probe.commands.ledger import ledger_of
-from probe.commands.moments import local_zone, parse_due, parse_past, shown
+from probe.commands.moments import parse_due, parse_past, shown
 from probe.commands.settings import loaded
 from probe.commands.terminal import Exit, fail, out, write
 from probe.core.callsheet import owed_words

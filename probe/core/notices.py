@@ -4,8 +4,8 @@ A notice is derived from what is kept, never stored. Its `key` is made of the tu
 turn twice can drop the repeat. Notices of one `thread` (an issue, or a condition of one target) are told in order.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, assert_never
@@ -83,6 +83,7 @@ class Notice:
     noticed_second: int
     line: str = ""  # whom to call
     recorded: bool = True  # False: told although the ledger can't be written
+    call_sheet: str = ""  # the page that goes with it, of many lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +93,16 @@ class Wording:
     vantage: str
     # Targets whose contract has no Severity 1 line.
     without_line: frozenset[str] = frozenset()
+    # The number to call, or how to reach the Technical Account Manager, by target.
+    calls: Mapping[str, str] = field(default_factory=dict)
 
 
-CALL_THE_LINE: Final = "Call the provider's Severity 1 line."
-CALL_THE_MANAGER: Final = "Submit a Support Case and call the Technical Account Manager."
+CALL_THE_LINE: Final = "Call the provider's Severity 1 line"
+CALL_THE_MANAGER: Final = "Submit a Support Case and call the Technical Account Manager"
 NOT_RECORDED: Final = "NOT YET RECORDED: the ledger can't be written."
 SEVERITY_1: Final = "severity-1"
 CRITICAL_ISSUE: Final = "Sev1probeCriticalIssue"
+OPENED: Final = f"critical_issue.{IssueTurn.OPENED}"
 SECOND_US: Final = 1_000_000
 
 
@@ -136,6 +140,11 @@ def trial(vantage: str, second: int) -> Notice:
     )
 
 
+def wants_call_sheet(notice: Notice) -> bool:
+    """Say whether somebody has to call, and needs the page for it."""
+    return notice.kind == OPENED and notice.recorded
+
+
 def still_lasting(notices: Iterable[Notice]) -> dict[str, Notice]:
     """Fold notices to those that began and are not over, by their threads."""
     lasting: dict[str, Notice] = {}
@@ -158,14 +167,14 @@ def take_in(lasting: dict[str, Notice], notice: Notice) -> None:
 
 
 def _of_issue(turn: IssueEvent, issue: str, wording: Wording, recorded: bool) -> Notice:
-    has_line = turn.target not in wording.without_line
+    has_line, call = turn.target not in wording.without_line, wording.calls.get(turn.target, "")
     if turn.turn is IssueTurn.OPENED:
         bearing, severity = Bearing.BEGINS, Severity.CRITICAL
         again = "" if issue == turn.issue else " again"
         title = f"Critical Issue: {turn.target} is unavailable{again}"
         said = (
             f"{turn.target} has been unavailable persistently since {_utc(turn.since_second)}, seen from "
-            f"{wording.vantage}. {CALL_THE_LINE if has_line else CALL_THE_MANAGER}"
+            f"{wording.vantage}. {CALL_THE_LINE if has_line else CALL_THE_MANAGER}{f': {call}' if call else ''}."
         )
     else:
         bearing, severity = Bearing.NOTES, Severity.INFO

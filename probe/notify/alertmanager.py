@@ -49,9 +49,10 @@ class AlertmanagerCourier:
         await self._post.send(json.dumps(alerts).encode(), {"Content-Type": "application/json"})
 
     def _alert(self, notice: Notice, now_second: int) -> Mapping[str, Any]:
+        annotations = {"summary": notice.title, "description": notice.text, "call_sheet": notice.call_sheet}
         alert: dict[str, Any] = {
             "labels": {**self._labels, **_labels(notice)},
-            "annotations": {"summary": notice.title, "description": notice.text},
+            "annotations": {name: text for name, text in annotations.items() if text},
         }
         match notice.bearing:
             case Bearing.BEGINS:

@@ -45,6 +45,7 @@ def body_of(notice: Notice) -> dict[str, Any]:
         "noticed": utc(notice.noticed_second),
         "noticed_second": notice.noticed_second,
         "recorded": notice.recorded,
+        "call_sheet": notice.call_sheet,
     }
 
 

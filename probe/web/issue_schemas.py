@@ -100,6 +100,31 @@ class Issue(Saying):
     happenings: list[HappeningBody]
 
 
+class SampleBody(Saying):
+    """One failed attempt, verbatim."""
+
+    title: str
+    reply: str
+    message_id: str
+
+
+class CallSheet(Saying):
+    """Whom to call and what to say; every text is one line."""
+
+    title: str
+    issue: str
+    stage: Stage
+    call: str
+    do: list[str]
+    say: list[tuple[str, str]]
+    description: list[str]
+    samples: list[SampleBody]
+    ruled_out: list[str]
+    status_page: list[str]
+    owed: list[str]
+    made: str
+
+
 class Issues(Saying):
     """Critical Issues, those that began last first."""
 

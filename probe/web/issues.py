@@ -30,6 +30,9 @@ class Desk(Protocol):
         Nobody else adds to it meanwhile. What `decide` raises is raised, and nothing is kept.
         """
 
+    async def call_sheet(self, life: Life) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Write the call sheet of an issue: its fields, and pages by media type."""
+
     def described(self, life: Life) -> Mapping[str, Any]:
         """Say where an issue stands, what happened, and what is owed now."""
 
@@ -63,6 +66,15 @@ class Issues:
                 answer=self._get,
             ),
             Operation(
+                name="call_sheet",
+                method="GET",
+                path=f"{_ISSUE}/call-sheet",
+                summary="Whom to call and what to say, on one page: JSON, HTML or text, as Accept names them.",
+                response=issue_schemas.CallSheet,
+                answer=self._call_sheet,
+                page_types=("text/html", "text/plain"),
+            ),
+            Operation(
                 name="tell",
                 method="POST",
                 path=f"{_ISSUE}/happenings",
@@ -85,6 +97,10 @@ class Issues:
 
     async def _get(self, asked: Asked) -> Reply:
         return self._reply(_found(await self._desk.lives(), asked.path["issue"]))
+
+    async def _call_sheet(self, asked: Asked) -> Reply:
+        body, pages = await self._desk.call_sheet(_found(await self._desk.lives(), asked.path["issue"]))
+        return Reply(body=body, pages=pages)
 
     async def _tell(self, asked: Asked) -> Reply:
         body: issue_schemas.NewHappening = asked.body

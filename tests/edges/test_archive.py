@@ -9,9 +9,11 @@ from threading import Event
 import pytest
 
 from probe.archive import WAITING_MAX, Archive
+from probe.clock import SystemClock
 from probe.core.model import Amendment, Exclusion
 from probe.core.obligations import Pledges
 from probe.ledger import Ledger
+from probe.sheets import Sheets
 from probe.web import Unavailable
 
 AMENDMENT = Amendment(
@@ -40,6 +42,7 @@ class Desk:
             targets=lambda: ["configured"],
             pledges=lambda _: Pledges(),
             told=lambda _: None,
+            sheets=Sheets(str(path), lambda: None, SystemClock()),
         )
 
 

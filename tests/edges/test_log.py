@@ -73,6 +73,18 @@ def test_a_traceback_is_one_json_line_without_local_variables() -> None:
     assert secret not in stream.getvalue()
 
 
+def test_a_page_is_printed_as_it_is_on_a_terminal_and_is_one_field_in_json() -> None:
+    """A call sheet can be read in the terminal that the daemon runs in; a collector gets one line all the same."""
+    page = "CRITICAL ISSUE: MAIN\n\nCALL: +1 555 0100\n"
+    for log_format, is_printed in (("console", True), ("json", False)):
+        stream = io.StringIO()
+        writer = log.set_up(log_format, stream=stream)
+        structlog.get_logger().critical("critical_issue.call_sheet", target="main", page=page)
+        writer.close(5)
+        assert (page in stream.getvalue()) == is_printed
+    assert json.loads(stream.getvalue())["page"] == page
+
+
 def test_a_bug_that_fails_every_attempt_does_not_fill_the_log() -> None:
     """Of the same traceback only a few are let through in a period; lines without one are never held back."""
     sparing = Sparing()

@@ -16,6 +16,7 @@ from probe.issuebook import IssueBook
 from probe.ledger import propose
 from probe.ledger.store import Store
 from probe.metrics import Metrics
+from probe.sheets import Sheets
 from probe.view import View
 
 MakeStore = Callable[..., Store]
@@ -46,7 +47,8 @@ class Scene:
         self.view = View(version="0", vantage="here", started_second=0)
         self.view.configure("here", script.terms, [])
         self.clock = StillClock(script.next_second * clock.SECOND_US)
-        self.book = IssueBook(address=str(path), clock=self.clock, metrics=self.metrics, view=self.view)
+        sheets = Sheets(str(path), lambda: None, self.clock)
+        self.book = IssueBook(address=str(path), sheets=sheets, clock=self.clock, metrics=self.metrics, view=self.view)
         self.book.configure(dict.fromkeys(script.terms, Pledges()))
 
     def play(self, *, down: int, up: int) -> None:
@@ -99,7 +101,7 @@ async def test_an_obligation_that_passes_its_time_is_said_once(scene: Scene) -> 
     assert await scene.look() == []
     assert scene.shown() == []
     scene.play(down=4, up=0)
-    assert await scene.look() == []
+    assert await scene.look() == ["critical_issue.call_sheet"]
     assert [one["state"] for one in scene.shown()[0]["obligations"]] == ["pending"]
     assert scene.metric("call_line", "pending") == 1
     scene.clock.us += Pledges().call_within_us + 9 * clock.SECOND_US
@@ -108,13 +110,28 @@ async def test_an_obligation_that_passes_its_time_is_said_once(scene: Scene) -> 
     assert (scene.metric("call_line", "pending"), scene.metric("call_line", "missed")) == (0, 1)
 
 
+async def test_an_opening_prints_the_call_sheet(scene: Scene) -> None:
+    """Whom to call and what to say stands in the log once the issue is kept; a start with an open one prints none."""
+    scene.book.turned("main")
+    with capture_logs() as lines:
+        await scene.book.look()
+        assert lines == []
+        scene.play(down=4, up=1)
+        scene.book.turned("main")
+        await scene.book.look()
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["target"]) == ("critical_issue.call_sheet", "critical", "main")
+    assert line["page"].startswith("CRITICAL ISSUE: MAIN\n")
+    assert "Unavailable persistently since" in line["page"]
+
+
 async def test_a_relapse_and_the_end_are_said(scene: Scene) -> None:
     """The same issue goes on under its first name; once both sides agreed nothing is shown of it."""
     scene.play(down=4, up=4)
     await scene.look()
     name = scene.shown()[0]["issue"]
     scene.play(down=4, up=4)
-    assert await scene.look() == ["critical_issue.relapsed"]
+    assert await scene.look() == ["critical_issue.relapsed", "critical_issue.call_sheet"]
     assert (scene.shown()[0]["issue"], len(scene.shown()[0]["names"])) == (name, 2)
     for party in Party:
         scene.tell(Act.AGREED, party=party)

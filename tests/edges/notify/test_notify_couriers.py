@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,6 +86,23 @@ async def test_apprise_tells_what_its_url_stands_for(
     assert (opened["title"], opened["type"]) == ("Critical Issue: main is unavailable", "failure")
     assert (restored["title"], restored["type"]) == ("Service restored: main", "info")
     assert "Issue main-a." in opened["message"]
+
+
+@pytest.mark.parametrize(("sheet", "arrives"), [("CALL: +1 555 0100", True), ("x" * 9_000 + "the end", False)])
+async def test_a_call_sheet_goes_with_the_page_and_never_keeps_it_from_going(
+    receiver: "Receiver", charge: MakeCharge, turns: Callable[..., IssueEvent], sheet: str, arrives: bool
+) -> None:
+    """Every way of telling carries it; where a service takes less (ntfy: 7,800 characters), its end is cut off."""
+    wording = Wording(vantage="here", calls={"main": "+1 555 0100"})
+    notice = replace(notice_of(turns(0), wording), call_sheet=sheet)
+    ntfy = receiver.url.replace("http://", "ntfy://") + "/topic"
+    for kind, url in (("webhook", receiver.url), ("alertmanager", receiver.url), ("apprise", ntfy)):
+        await tell(charge(kind, url, repeat_s=60.0), notice)
+
+    webhook, (alert,), told = receiver.bodies
+    assert (webhook["call_sheet"], alert["annotations"]["call_sheet"]) == (sheet, sheet)
+    assert "Call the provider's Severity 1 line: +1 555 0100." in told["message"]
+    assert (sheet[-15:] in told["message"]) == arrives
 
 
 @pytest.mark.parametrize(

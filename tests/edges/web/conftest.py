@@ -1,17 +1,19 @@
 """A listener on a free port of loopback, with everything it serves written into one fake."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from probe.core.callsheet import Contacts, Facts, call_sheet
 from probe.core.lives import Life, distinct, lives_of
 from probe.core.model import Amendment
 from probe.core.obligations import Pledges, obligations
-from probe.issues import whole_of
+from probe.issues import as_html, as_text, whole_of
 from probe.web import Api, Decide, Issues, Listener, Report, Resources, Tell, TokenBook
 from probe.web.tokens import create
 
@@ -33,6 +35,23 @@ class FakeRecord:
         """Add to one."""
         self.told.append(decide(await self.lives()))
         return next(life for life in await self.lives() if life.issue == self.told[-1].issue)
+
+    async def call_sheet(self, life: Life) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Write one."""
+        facts = Facts(
+            life=life,
+            contacts=Contacts(company="<i>Example</i>"),
+            profile="sparkpost-enterprise",
+            pledges=Pledges(),
+            vantage="here",
+            evidence=None,
+            statements=(),
+            owed=(),
+            zone=UTC,
+            now_us=2_000_000_000_000_000,
+        )
+        sheet = call_sheet(facts)
+        return asdict(sheet), {"text/html": as_html(sheet), "text/plain": as_text(sheet)}
 
     def described(self, life: Life) -> Mapping[str, Any]:
         """Describe one, long after it all."""

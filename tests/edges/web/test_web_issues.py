@@ -42,6 +42,26 @@ async def test_an_issue_is_found_by_every_name(nina: aiohttp.ClientSession) -> N
             assert len((await response.json())["issues"]) == count
 
 
+@pytest.mark.parametrize(
+    ("accept", "media_type", "beginning"),
+    [
+        ("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "text/html", "<!DOCTYPE html>"),
+        ("text/plain", "text/plain", "CRITICAL ISSUE: MAIN"),
+        ("*/*", "application/json", "{"),
+        ("application/json, text/html;q=0.1", "application/json", "{"),
+    ],
+)
+async def test_a_call_sheet_is_read_in_the_form_that_is_asked_for(
+    nina: aiohttp.ClientSession, accept: str, media_type: str, beginning: str
+) -> None:
+    """A browser gets a page, a script JSON."""
+    async with nina.get("/api/v1/issues/main-2/call-sheet", headers={"Accept": accept}) as response:
+        assert (response.status, response.content_type, response.headers["Vary"]) == (200, media_type, "Accept")
+        text = await response.text()
+    assert text.startswith(beginning)
+    assert ("&lt;i&gt;Example" in text) == (media_type == "text/html")
+
+
 async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.ClientSession) -> None:
     """A happening is told on top of the life as it was seen, or refused."""
     told = {"act": "line_called", "at": "2023-11-14T23:20:00+01:00", "spoken_to": "Terry"}

@@ -1,0 +1,91 @@
+"""The people's side of the daemon: what is followed, asked for and told of issues and cases, built together."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+import structlog
+
+from probe.archive import Archive
+from probe.clock import Clock
+from probe.core.callsheet import whom_to_call
+from probe.core.case_happenings import CaseHappening
+from probe.core.happenings import Happening
+from probe.core.model import Terms
+from probe.issuebook import IssueBook
+from probe.ledger import Ledger, LedgerError
+from probe.messenger import Messenger
+from probe.metrics import Metrics
+from probe.notify import Courier, CourierCharge
+from probe.settings import Settings, contacts_of, pledges_of
+from probe.sheets import Sheets
+from probe.view import View
+
+log = structlog.get_logger("daemon")
+
+INBOX_PAUSE_S = 2.0
+
+
+class Casework:
+    """Issues and their call sheets, couriers, what people propose, and the ledger as the API asks it."""
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        address: str,
+        ledger: Ledger,
+        troubled: Callable[[], bool],
+        clock: Clock,
+        metrics: Metrics,
+        view: View,
+    ) -> None:
+        self._ledger = ledger
+        self._troubled = troubled
+        sheets = Sheets(address, settings, clock)
+        self.issues = IssueBook(address=address, sheets=sheets, clock=clock, metrics=metrics, view=view)
+        self.messenger = Messenger(outbox=ledger.outbox(), sheets=sheets, clock=clock, metrics=metrics, view=view)
+        self.archive = Archive(
+            address,
+            ledger,
+            troubled=troubled,
+            targets=lambda: [target.name for target in settings().targets],
+            pledges=lambda target: pledges_of(settings(), target),
+            told=self._told,
+            sheets=sheets,
+        )
+
+    def configure(
+        self, settings: Settings, terms: Mapping[str, Terms], couriers: Sequence[tuple[CourierCharge, Courier]]
+    ) -> Mapping[str, str]:
+        """Follow and tell by these settings from now on; say whom to call when an issue of each target opens."""
+        pledges = {name: pledges_of(settings, name) for name in terms}
+        calls = {name: whom_to_call(contacts_of(settings, name), pledges[name]) for name in terms}
+        self.issues.configure(pledges)
+        self.messenger.configure(couriers, settings.vantage, terms, calls)
+        return calls
+
+    def work(self) -> tuple[Coroutine[None, None, None], ...]:
+        """Give what runs as long as the daemon does."""
+        return (self.issues.follow_forever(), self.messenger.office.work_forever(), self._take_inbox_forever())
+
+    async def _take_inbox_forever(self) -> None:
+        """Seal what others ask the ledger's one writer to keep."""
+        while True:
+            await asyncio.sleep(INBOX_PAUSE_S)
+            if self._troubled():
+                continue
+            try:
+                for remark in await self._ledger.take_inbox():
+                    if isinstance(remark, Happening):
+                        self._told(remark)
+                    elif isinstance(remark, CaseHappening):
+                        log.info("case.told", case=remark.case, act=str(remark.act), actor=remark.actor)
+                    else:
+                        log.info("ledger.amended", remark=str(remark))
+            except LedgerError as error:
+                log.warning("ledger.inbox_not_taken", reason=str(error))
+
+    def _told(self, happening: Happening) -> None:
+        """Hear that what somebody told of an issue is sealed."""
+        self.issues.told(happening)
+        self.messenger.office.wake()

@@ -198,7 +198,7 @@ def _sample(outcome: Outcome, zone: tzinfo) -> Sample:
     cause = str(outcome.cause).replace("_", " ")
     where = f"{outcome.surface} at {moment(outcome.started_us, zone)}, phase {outcome.phase}"
     return Sample(
-        title=f"{where}: {cause} after {outcome.duration_us / SECOND_US:.1f} s",
+        title=f"{where}: {cause} after {outcome.duration_us / SECOND_US:.3f} s",
         reply=cut or "no reply",
         message_id=outcome.message_id,
     )

@@ -25,6 +25,8 @@ from probe.web.schemas import PATH_PATTERNS, OpenApi
 from probe.web.tokens import TokenBook
 
 JSON: Final = "application/json"
+# A page has its style within it, and nothing else that a browser would run or load.
+PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 TOKEN_CHARACTERS_MAX: Final = 200
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="sev1probe"'}
 _BEARER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*) *")  # RFC 6750 section 2.1
@@ -174,6 +176,7 @@ def _response(operation: Operation, request: web.Request, reply: Reply) -> web.R
     if operation.page_types:
         headers["Vary"] = "Accept"
         if (wanted := _page_type(request.headers.get("Accept", ""), operation.page_types)) is not None:
+            headers["Content-Security-Policy"] = PAGE_POLICY
             return web.Response(text=reply.pages[wanted], content_type=wanted, charset="utf-8", headers=headers)
     return web.json_response(reply.body, status=operation.status, headers=headers)
 

@@ -57,8 +57,10 @@ async def test_a_call_sheet_is_read_in_the_form_that_is_asked_for(
     """A browser gets a page, a script JSON."""
     async with nina.get("/api/v1/issues/main-2/call-sheet", headers={"Accept": accept}) as response:
         assert (response.status, response.content_type, response.headers["Vary"]) == (200, media_type, "Accept")
-        text = await response.text()
+        text, policy = await response.text(), response.headers["Content-Security-Policy"]
     assert text.startswith(beginning)
+    # A browser would show the page without its style, which stands within it.
+    assert ("style-src 'unsafe-inline'" in policy) == (media_type != "application/json")
     assert ("&lt;i&gt;Example" in text) == (media_type == "text/html")
 
 

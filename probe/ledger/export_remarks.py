@@ -78,6 +78,17 @@ REMARK_FIELDS: Final[Mapping[RemarkKind, tuple[str, ...]]] = {
         "spoken_to",
         "next_update_at",
     ),
+    RemarkKind.LAPSE: (
+        "target",
+        "issue",
+        "case",
+        "obligation",
+        "owed_by",
+        "due_at",
+        "noticed_at",
+        "raised",
+        "words",
+    ),
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,8 +96,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENTS: Final = {
     "added_at": "added_us",
     "at": "at_us",
+    "due_at": "due_us",
     "fetched_at": "fetched_us",
     "next_update_at": "next_update_us",
+    "noticed_at": "noticed_us",
     "read_at": "read_us",
     "recorded_at": "recorded_us",
 }

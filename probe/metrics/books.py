@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry
 
+from probe.core.case_obligations import CaseDuty
 from probe.core.endings import fault_of
 from probe.core.engine import TargetState
 from probe.core.model import Basis, Cause, Fault, IssueTurn, Judgement, Outcome, Phase, Step, Surface, Verdict
@@ -66,6 +67,8 @@ LIKELY_PHASES = {
         Phase.FINAL,
     ),
 }
+# As lapses name them (core/lapses.py).
+MISSABLE = (*map(str, Duty), *(f"case_{duty}" for duty in CaseDuty))
 OBLIGATION_STATES = (ObligationState.PENDING, ObligationState.MISSED)
 UNAVAILABLE_BASES = (Basis.LITERAL, Basis.CORROBORATED)
 
@@ -174,6 +177,7 @@ class TargetBook:
         "issue_open",
         "issue_opened",
         "last_judged",
+        "missed",
         "obligations",
         "surfaces",
         "turns",
@@ -193,6 +197,7 @@ class TargetBook:
             for duty in Duty
             for state in OBLIGATION_STATES
         }
+        self.missed = {name: scalar(catalogue.OBLIGATIONS_MISSED).cell(target, name) for name in MISSABLE}
         self.last_judged = scalar(catalogue.LAST_JUDGED).cell(target)
         self.blind = scalar(catalogue.BLIND).cell(target)
         self.blind_conditions = scalar(catalogue.BLIND_CONDITIONS).cell(target)

@@ -97,6 +97,12 @@ OBLIGATIONS = _gauge(
     "obligation",
     "state",
 )
+OBLIGATIONS_MISSED = _counter(
+    "obligations_missed_total",
+    "Obligations in Critical Issues and Support Cases that were found to be missed.",
+    "target",
+    "obligation",
+)
 LAST_JUDGED = _gauge(
     "last_judged_second_timestamp_seconds", "Last second that was judged; 0 before the first.", "target"
 )

@@ -223,6 +223,12 @@ class Metrics:
             for key, cell in book.obligations.items():
                 cell.value = counts.get(key, 0)
 
+    def observe_missed(self, target: str, obligation: str) -> None:
+        """Count an obligation that was found to be missed."""
+        book = self._books.get(target)
+        if book is not None:
+            book.missed[obligation].value += 1
+
     def set_blind(self, target: str, blind: bool) -> None:
         """Show whether the prober is blind for a target; each time that it becomes so counts."""
         book = self._books.get(target)

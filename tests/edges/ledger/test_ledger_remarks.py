@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from probe.core.happenings import Party
+from probe.core.lapses import Lapse
 from probe.core.model import (
     Amendment,
     Cause,
@@ -78,6 +80,19 @@ REMARKS: tuple[tuple[RemarkKind, Remark], ...] = (
             noticed_second=SECOND + 30,
             raised=True,
             words="the ledger's queue was full",
+        ),
+    ),
+    (
+        RemarkKind.LAPSE,
+        Lapse(
+            target="main",
+            issue="main-a",
+            obligation="call_back",
+            owed_by=Party.PROVIDER,
+            due_us=SECOND * 1_000_000,
+            noticed_us=SECOND * 1_000_000 + 1,
+            raised=True,
+            words="the record has none",
         ),
     ),
 )

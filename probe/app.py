@@ -72,6 +72,7 @@ class Daemon:
             clock=self._clock,
             metrics=self._metrics,
             view=self._view,
+            note=lambda lapse: self._teller.remark(lapse),
         )
         self._teller = Teller(
             metrics=self._metrics,
@@ -146,6 +147,7 @@ class Daemon:
         self._show(settings, plan.terms, couriers, recovery.states)
         self._show_chain(recovery)
         self._vigil.take_up(await asyncio.to_thread(remarks_of, settings.ledger.url, RemarkKind.CONDITION))
+        self._casework.take_up(await asyncio.to_thread(remarks_of, settings.ledger.url, RemarkKind.LAPSE))
         runner = self._runner = Runner(
             plan=plan,
             clock=self._clock,

@@ -1,7 +1,7 @@
 """The people's side of the daemon: what is followed, asked for and told of issues and cases, built together."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -10,6 +10,7 @@ from probe.clock import Clock
 from probe.core.callsheet import whom_to_call
 from probe.core.case_happenings import CaseHappening
 from probe.core.happenings import Happening
+from probe.core.lapses import Lapse
 from probe.core.model import Terms
 from probe.issuebook import IssueBook
 from probe.ledger import Ledger, LedgerError
@@ -38,11 +39,13 @@ class Casework:
         clock: Clock,
         metrics: Metrics,
         view: View,
+        note: Callable[[Lapse], None],
     ) -> None:
+        """`note` passes on to the ledger that an obligation was missed, without waiting."""
         self._ledger = ledger
         self._troubled = troubled
         sheets = Sheets(address, settings, clock)
-        self.issues = IssueBook(address=address, sheets=sheets, clock=clock, metrics=metrics, view=view)
+        self.issues = IssueBook(address=address, sheets=sheets, clock=clock, metrics=metrics, view=view, tell=note)
         self.messenger = Messenger(outbox=ledger.outbox(), sheets=sheets, clock=clock, metrics=metrics, view=view)
         self.archive = Archive(
             address,
@@ -53,6 +56,10 @@ class Casework:
             told=self._told,
             sheets=sheets,
         )
+
+    def take_up(self, kept: Iterable[Lapse]) -> None:
+        """Go on with the lapses that the ledger has, in its order."""
+        self.issues.take_up(kept)
 
     def configure(
         self, settings: Settings, terms: Mapping[str, Terms], couriers: Sequence[tuple[CourierCharge, Courier]]
@@ -80,6 +87,7 @@ class Casework:
                         self._told(remark)
                     elif isinstance(remark, CaseHappening):
                         log.info("case.told", case=remark.case, act=str(remark.act), actor=remark.actor)
+                        self.messenger.office.wake()
                     else:
                         log.info("ledger.amended", remark=str(remark))
             except LedgerError as error:

@@ -27,6 +27,7 @@ RUNNER = frozenset(
         "flight",
         "herald",
         "issuebook",
+        "lapsebook",
         "lanes",
         "messenger",
         "not_made",

@@ -2,7 +2,7 @@
 
 import getpass
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,9 +19,10 @@ from probe.core.happenings import PROGRAM, Act, Happening, Party, Stage, named
 from probe.core.lives import Life, add, distinct
 from probe.core.obligations import Obligation, ObligationState, obligations
 from probe.core.procedure import Refused
+from probe.core.tam import plain_of, words_of
 from probe.issues import whole_of
 from probe.ledger import LedgerError, lives_in, propose
-from probe.settings import Settings, pledges_of
+from probe.settings import Settings, pledges_of, tam_of
 
 STYLES: Mapping[str, str] = {
     Stage.OPEN: "bold red",
@@ -50,8 +51,7 @@ def list_issues(config: Path | None, ledger: str | None, *, everything: bool, as
 
 def show(issue: str | None, config: Path | None, ledger: str | None, *, as_json: bool) -> None:
     """Show one issue."""
-    life = found_issue(ledger_of(ledger, config), issue)
-    _print(life, _owed(life, settings_of(config)), as_json=as_json)
+    _print(found_issue(ledger_of(ledger, config), issue), settings_of(config), as_json=as_json)
 
 
 def tell(
@@ -102,8 +102,7 @@ def tell(
         fail(str(error), Exit.CANNOT)
     if batch is None:
         fail("Nobody has decided on it yet: it lies in the inbox until the daemon next looks there.", Exit.CANNOT)
-    after = found_issue(address, life.issue)
-    _print(after, _owed(after, settings), as_json=as_json, sealed=batch)
+    _print(found_issue(address, life.issue), settings, as_json=as_json, sealed=batch)
 
 
 def _refuse(refusal: Refused) -> NoReturn:
@@ -177,9 +176,11 @@ def _owed(life: Life, settings: Settings | None) -> tuple[Obligation, ...]:
     return obligations(life, pledges_of(settings, life.target), wall_us())
 
 
-def _print(life: Life, owed: Sequence[Obligation], *, as_json: bool, sealed: int | None = None) -> None:
+def _print(life: Life, settings: Settings | None, *, as_json: bool, sealed: int | None = None) -> None:
+    owed, tam = _owed(life, settings), tam_of(settings, life.target, wall_us())
     if as_json:
-        write(json.dumps({**whole_of(life, owed), **({"batch": sealed} if sealed else {})}, indent=2))
+        sealed_in = {} if sealed is None else {"batch": sealed}
+        write(json.dumps({**whole_of(life, owed), "tam": plain_of(tam), **sealed_in}, indent=2))
         return
     state = life.procedure
     out.print(Text(f"{life.issue}: ") + Text(state.stage, style=STYLES[state.stage]), soft_wrap=True)
@@ -193,6 +194,8 @@ def _print(life: Life, owed: Sequence[Obligation], *, as_json: bool, sealed: int
         out.print(f"DOES NOT FIT ({why}): {_line(one)}", style="red", markup=False, soft_wrap=True)
     for due in owed:
         out.print(Text(owed_words(due, local_zone()), style=STYLES[due.state]), soft_wrap=True)
+    if tam is not None and not state.is_over:
+        out.print(f"to escalate: {words_of(tam, local_zone())}", markup=False, soft_wrap=True)
 
 
 def _line(one: Happening) -> str:

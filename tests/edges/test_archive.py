@@ -115,8 +115,9 @@ async def test_calls_that_wait_for_a_disk_have_a_limit(desk: Desk, monkeypatch: 
     with pytest.raises(Unavailable, match="Too many calls"):
         await desk.archive.amendments()
     release.set()
-    while desk.archive._tasks:
-        await asyncio.wait(desk.archive._tasks)
+    async with asyncio.timeout(20):
+        while desk.archive._tasks:
+            await asyncio.wait(desk.archive._tasks)
     assert await desk.archive.amendments() == ()
 
 

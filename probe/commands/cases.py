@@ -11,7 +11,7 @@ from rich.text import Text
 from probe.cases import case_of
 from probe.clock import SECOND_US, local_zone, wall_us
 from probe.commands.issues import login, settings_of
-from probe.commands.ledger import ledger_of, parse_second
+from probe.commands.ledger import ledger_of
 from probe.commands.moments import parse_due, parse_past, shown
 from probe.commands.terminal import Exit, fail, out, write
 from probe.core.calendar import NeverOpen
@@ -88,8 +88,8 @@ def open_case(
     if last is not None and first is None:
         fail("--to: needs --from, the first second of the evidence.", Exit.INPUT)
     now_us = wall_us()
-    first_second = 0 if first is None else parse_second(first, "--from")
-    last_second = parse_second(last, "--to") if last is not None else now_us // SECOND_US if first_second else 0
+    first_second = 0 if first is None else parse_past(first, "--from", now_us) // SECOND_US
+    last_us = now_us if last is None else parse_past(last, "--to", now_us)
     happening = named_case(
         CaseHappening(
             target=_target(address, target),
@@ -101,7 +101,7 @@ def open_case(
             kind=CaseKind(kind),
             title=title.strip(),
             first_second=first_second,
-            last_second=last_second,
+            last_second=last_us // SECOND_US if first_second else 0,
         )
     )
     keep(address, None, happening, settings_of(config), as_json=as_json)

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from sqlalchemy import MetaData, insert
 from probe import clock
 from probe.core.case_happenings import CaseAct, CaseHappening, CaseKind, Cases, CaseStage, Way, named_case
 from probe.core.happenings import Act, Happening, Party, Stage, named
-from probe.core.lives import Life, distinct
+from probe.core.lives import Life, Lives, distinct
 from probe.core.model import Condition, Statement
 from probe.core.notices import LifeTurn, Place
 from probe.core.procedure import Refused
@@ -224,7 +224,8 @@ def test_what_people_tell_is_decided_and_sealed(peopled: str) -> None:
     """Lives and cases are the fold of what was told; what is refused changes nothing and is not left lying."""
     issue = issue_of(peopled).issue
     told = [about(issue, Act.LINE_CALLED, spoken_to="Ana"), *[about(issue, Act.AGREED, party=party) for party in Party]]
-    for proposal in (*told, OPENED, SUBMITTED):
+    proposals: tuple[Happening | CaseHappening, ...] = (*told, OPENED, SUBMITTED)
+    for proposal in proposals:
         assert propose(peopled, proposal) == verify(peopled).head_seq
     assert issue_of(peopled).procedure.stage is Stage.RESOLVED
     (case,) = cases_in(peopled).values()
@@ -233,13 +234,14 @@ def test_what_people_tell_is_decided_and_sealed(peopled: str) -> None:
     before = verify(peopled)
     assert before.sound
 
-    for refused, why in (
+    refusals: tuple[tuple[Happening | CaseHappening, str], ...] = (
         (about(issue, Act.UPDATED), "resolved, as both sides agreed"),
         (about(issue, Act.UPDATED, words="\0"), "resolved|control character"),
         (replace(about(issue, Act.UPDATED), target="\ud800\0"), "knows no issue"),
         (replace(OPENED, happening="x", target="\ud800\0"), "control character"),
         (SUBMITTED, "is recorded already"),
-    ):
+    )
+    for refused, why in refusals:
         with pytest.raises(Refused, match=why):
             propose(peopled, refused)
     assert verify(peopled) == before
@@ -288,9 +290,12 @@ def test_the_writer_itself_tells_on_top_of_what_is_kept(peopled: str, script: An
     """As the API does it: what is decided is sealed, a refusal keeps nothing, and the seconds go on."""
     issue, store = issue_of(peopled).issue, make_store(peopled)
     called = about(issue, Act.LINE_CALLED)
-    assert tell(
-        store, lambda lives: called if lives["main"][issue].procedure.revision == 2 else about(issue, Act.AGREED)
-    )
+
+    def call(lives: Mapping[str, Lives]) -> Happening:
+        assert lives["main"][issue].procedure.revision == 2
+        return called
+
+    assert tell(store, call) is called
     assert tell_case(store, lambda cases: OPENED if not cases else SUBMITTED) is OPENED
 
     def refuse(cases: Cases) -> CaseHappening:
@@ -316,7 +321,7 @@ def test_what_a_call_sheet_is_made_of_is_read(peopled: str, script: Any, make_st
     assert (evidence.unavailable, len(evidence.samples) > 0) == (4, True)
     assert evidence_of(peopled, "third", 0, 10) is None
     assert statements_of(peopled, script.next_second) == (said,)
-    assert known_targets(peopled) == {"main", "other"}
+    assert known_targets(peopled) == ("main", "other")
 
 
 async def test_couriers_are_told_in_the_order_of_the_chain(address: str, script: Any) -> None:
@@ -377,7 +382,7 @@ def test_an_old_ledger_is_brought_up_and_stays_sound(
 
 
 def keep_old_ledger(address: str, schema: str) -> None:
-    """Make the tables of the first schema, fill them with what a program of that time wrote, and go on to a later one."""
+    """Fill the tables of the first schema with what a program of that time wrote, and go on to a later one."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with writing_engine(parse_address(address)).begin() as connection, closing(sqlite3.connect(":memory:")) as old:

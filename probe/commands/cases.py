@@ -237,8 +237,8 @@ def show_case(
         came = (
             f", came {moment(due.met_us, local_zone())}" if due.met_us and due.state is ObligationState.MISSED else ""
         )
-        by = moment(due.due_us, local_zone())
-        sentence = f"{due.state}: the {due.owed_by} was to {DUTIES[due.name]} by {by}{came}"
+        by, was = moment(due.due_us, local_zone()), "is" if due.state is ObligationState.PENDING else "was"
+        sentence = f"{due.state}: the {due.owed_by} {was} to {DUTIES[due.name]} by {by}{came}"
         out.print(Text(sentence, style=STYLES[due.state]), soft_wrap=True)
     if tam is not None and not case.over_us:
         out.print(f"to escalate: {words_of(tam, local_zone())}", markup=False, soft_wrap=True)
@@ -271,7 +271,8 @@ def _target(address: str, name: str | None) -> str:
 
 def _table(cases: list[Case], settings: Settings | None) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("case", "stage", "target", "title", "submitted", "owed"):
+    table.add_column("case", min_width=max(len(case.case) for case in cases))  # A name that is cut is none.
+    for column in ("stage", "target", "title", "submitted", "owed"):
         table.add_column(column)
     for case in cases:
         owed = [one for one in owed_in(case, settings) if one.state is not ObligationState.MET]

@@ -157,7 +157,8 @@ def found_issue(address: str, name: str | None) -> Life:
 
 def _table(lives: list[Life], settings: Settings | None) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("issue", "stage", "since", "restored", "owed"):
+    table.add_column("issue", min_width=max(len(life.issue) for life in lives))  # A name that is cut is none.
+    for column in ("stage", "since", "restored", "owed"):
         table.add_column(column)
     for life in lives:
         state = life.procedure

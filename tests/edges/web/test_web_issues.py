@@ -72,6 +72,13 @@ async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.Cl
             assert response.status == expected, await response.text()
     assert (daemon.record.told[-1].actor, daemon.record.told[-1].at_us) == ("nina", 1_700_000_400_000_000)
     assert len(daemon.record.told) == 4
+    escalated = {"act": "escalated", "spoken_to": "Terry"}
+    async with nina.post(PLACE, json=escalated, headers={"If-Match": '"4"'}) as response:
+        assert (await response.json())["happenings"][-1]["spoken_to"] == "Terry"
+    async with nina.get("/api/v1/issues?over=true") as response:
+        assert (await response.json())["issues"] == []
+    async with nina.get("/api/v1/issues?over=false") as response:
+        assert len((await response.json())["issues"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from probe import clock
 from probe.core.case_happenings import CaseAct, CaseHappening, CaseKind, Cases, CaseStage, Way, named_case
 from probe.core.happenings import Act, Happening, Party, Stage, named
 from probe.core.lives import Life, Lives, distinct
-from probe.core.model import Condition, Statement
+from probe.core.model import Amendment, Condition, Exclusion, Statement
 from probe.core.notices import LifeTurn, Place
 from probe.core.procedure import Refused
 from probe.ledger import (
@@ -212,6 +212,17 @@ OPENED = named_case(
         words="Größer, bitte",
     )
 )
+WINDOW = Amendment(
+    amendment="a1",
+    target="main",
+    surface="",
+    first_second=1,
+    last_second=2,
+    exclusion=Exclusion.FORCE_MAJEURE,
+    reason="flood",
+    author="nina",
+    added_us=NOW_US,
+)
 SUBMITTED = named_case(
     replace(
         OPENED, happening="", case=OPENED.case, act=CaseAct.SUBMITTED, kind=None, title="", words="",
@@ -234,12 +245,14 @@ def test_what_people_tell_is_decided_and_sealed(peopled: str) -> None:
     before = verify(peopled)
     assert before.sound
 
-    refusals: tuple[tuple[Happening | CaseHappening, str], ...] = (
+    refusals: tuple[tuple[Amendment | Happening | CaseHappening, str], ...] = (
         (about(issue, Act.UPDATED), "resolved, as both sides agreed"),
         (about(issue, Act.UPDATED, words="\0"), "resolved|control character"),
         (replace(about(issue, Act.UPDATED), target="\ud800\0"), "knows no issue"),
         (replace(OPENED, happening="x", target="\ud800\0"), "control character"),
         (SUBMITTED, "is recorded already"),
+        (replace(WINDOW, target="main\0"), "no such target"),
+        (replace(WINDOW, last_second=2**70), "no such window"),
     )
     for refused, why in refusals:
         with pytest.raises(Refused, match=why):

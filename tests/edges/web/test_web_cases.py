@@ -1,6 +1,7 @@
 """Support Cases and Business Hours through the API."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -10,6 +11,7 @@ from probe.web import Listener
 
 CASES = "/api/v1/cases"
 NEW = {"target": "main", "kind": "software_bug", "title": "421 now and then", "words": "Größer, bitte"}
+LATER = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ async def test_a_case_is_seen_through_to_its_resolution(daemon: Any, nina: aioht
     happened = (
         {"act": "opened"},
         {"act": "submitted", "reference": "4711"},
-        {"act": "replied", "party": "provider", "words": "looking", "next_update": "2999-01-01T00:00:00+01:00"},
+        {"act": "replied", "party": "provider", "words": "looking", "next_update": LATER},
         {"act": "replied", "party": "customer", "words": "here are the logs"},
         {"act": "updated", "words": "found"},
         {"act": "escalated", "spoken_to": "Terry"},
@@ -54,7 +56,7 @@ async def test_a_case_is_seen_through_to_its_resolution(daemon: Any, nina: aioht
         assert status == 201, case
     assert (case["stage"], case["revision"], case["references"]) == ("resolved", 11, ["4711"])
     assert case["happenings"][2]["way"] == "dashboard"
-    assert case["happenings"][3]["next_update"] == "2998-12-31T23:00:00Z"
+    assert case["happenings"][3]["next_update"] == LATER
     assert {one.actor for one in daemon.record.in_cases} == {"nina"}
     async with nina.get(place) as response:
         assert (response.status, response.headers["ETag"], await response.json()) == (200, '"11"', case)
@@ -133,6 +135,16 @@ async def test_what_a_case_does_not_allow_changes_nothing(
     status, answer = await told(nina, await opened(nina), 1, **body)
     assert (status, words in answer["detail"]) == (422, True), answer
     assert len(daemon.record.in_cases) == 1
+
+
+async def test_an_update_can_t_be_promised_for_the_end_of_time(daemon: Any, nina: aiohttp.ClientSession) -> None:
+    """Dates that far off could not be shown in every zone."""
+    place = await opened(nina)
+    assert (await told(nina, place, 1, act="submitted", reference="1"))[0] == 201
+    far = {"act": "updated", "words": "later", "next_update": "9999-12-31T23:59:59Z"}
+    status, answer = await told(nina, place, 2, **far)
+    assert (status, "more than a year away" in answer["detail"]) == (422, True), answer
+    assert len(daemon.record.in_cases) == 2
 
 
 async def test_a_case_that_is_none_is_not_found(nina: aiohttp.ClientSession) -> None:

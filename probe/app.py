@@ -31,7 +31,7 @@ from probe.times import utc
 from probe.version import VERSION
 from probe.view import View
 from probe.vigil import Insight, Vigil
-from probe.web import Api, Issues, Listener, Resources, TokenBook
+from probe.web import Api, Issues, Listener, Resources, SupportCases, TokenBook
 from probe.workshop import Workshop, renew
 
 log = structlog.get_logger("daemon")
@@ -126,6 +126,7 @@ class Daemon:
         operations = (
             *Resources(status=self._view.status, record=self._casework.archive).operations(),
             *Issues(self._casework.archive).operations(),
+            *SupportCases(self._casework.archive).operations(),
         )
         tokens = None if listener.tokens_file is None else TokenBook(listener.tokens_file)
         return Api(operations, tokens=tokens, open_reading=listener.open_reading)

@@ -11,7 +11,7 @@ from probe.core.callsheet import whom_to_call
 from probe.core.case_happenings import CaseHappening
 from probe.core.happenings import Happening
 from probe.core.lapses import Lapse
-from probe.core.model import Terms
+from probe.core.model import Amendment, Terms
 from probe.issuebook import IssueBook
 from probe.ledger import Ledger, LedgerError
 from probe.messenger import Messenger
@@ -51,8 +51,7 @@ class Casework:
             address,
             ledger,
             troubled=troubled,
-            targets=lambda: [target.name for target in settings().targets],
-            pledges=lambda target: pledges_of(settings(), target),
+            settings=settings,
             told=self._told,
             sheets=sheets,
         )
@@ -83,17 +82,17 @@ class Casework:
                 continue
             try:
                 for remark in await self._ledger.take_inbox():
-                    if isinstance(remark, Happening):
-                        self._told(remark)
-                    elif isinstance(remark, CaseHappening):
-                        log.info("case.told", case=remark.case, act=str(remark.act), actor=remark.actor)
-                        self.messenger.office.wake()
-                    else:
+                    if isinstance(remark, Amendment):
                         log.info("ledger.amended", remark=str(remark))
+                    else:
+                        self._told(remark)
             except LedgerError as error:
                 log.warning("ledger.inbox_not_taken", reason=str(error))
 
-    def _told(self, happening: Happening) -> None:
-        """Hear that what somebody told of an issue is sealed."""
-        self.issues.told(happening)
+    def _told(self, happening: Happening | CaseHappening) -> None:
+        """Hear that what somebody told of an issue or a case is sealed."""
+        if isinstance(happening, Happening):
+            self.issues.told(happening)
+        else:
+            log.info("case.told", case=happening.case, act=str(happening.act), actor=happening.actor)
         self.messenger.office.wake()

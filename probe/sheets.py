@@ -10,9 +10,10 @@ from probe.clock import SECOND_US, Clock, local_zone
 from probe.core.callsheet import CallSheet, Facts, call_sheet
 from probe.core.lives import NO_LIVES, Life
 from probe.core.obligations import obligations
+from probe.core.tam import words_of
 from probe.issues import as_text
 from probe.ledger import LedgerError, evidence_of, lives_in, statements_of
-from probe.settings import Contract, Settings, contacts_of, contract_of, pledges_of
+from probe.settings import Contract, Settings, contacts_of, contract_of, pledges_of, tam_of
 
 log = structlog.get_logger("daemon")
 
@@ -28,6 +29,7 @@ def sheet_of(address: str, life: Life, settings: Settings | None, zone: tzinfo, 
     """
     state, pledges = life.procedure, pledges_of(settings, life.target)
     contract = None if settings is None else contract_of(settings, life.target)
+    tam = tam_of(settings, life.target, now_us)
     last_second = state.restored_us // SECOND_US - 1 if state.restored_us else None
     return call_sheet(
         Facts(
@@ -41,6 +43,7 @@ def sheet_of(address: str, life: Life, settings: Settings | None, zone: tzinfo, 
             owed=obligations(life, pledges, now_us),
             zone=zone,
             now_us=now_us,
+            tam="" if tam is None else words_of(tam, zone),
         )
     )
 

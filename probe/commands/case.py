@@ -69,7 +69,7 @@ def open_(
     words: Annotated[str, typer.Option(help="What is wrong or wanted.", metavar="TEXT")] = "",
     target: Annotated[str | None, typer.Option(help="The target, if there is more than one.", metavar="NAME")] = None,
     first: Annotated[
-        str | None, typer.Option("--from", help="The first second of the evidence, as for export.", metavar="TIME")
+        str | None, typer.Option("--from", help="The first second of the evidence, as --at.", metavar="TIME")
     ] = None,
     last: Annotated[
         str | None, typer.Option("--to", help="The last one, at most an hour later; default: now.", metavar="TIME")

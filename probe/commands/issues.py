@@ -20,10 +20,11 @@ from probe.core.lapses import Lapse
 from probe.core.lives import Life, add, distinct
 from probe.core.obligations import Obligation, ObligationState, obligations
 from probe.core.procedure import Refused
+from probe.core.tam import plain_of, words_of
 from probe.issues import lapses_of, whole_of
 from probe.ledger import LedgerError, lives_in, propose, remarks_of
 from probe.ledger.tables import RemarkKind
-from probe.settings import Settings, pledges_of
+from probe.settings import Settings, pledges_of, tam_of
 
 STYLES: Mapping[str, str] = {
     Stage.OPEN: "bold red",
@@ -54,7 +55,7 @@ def show(issue: str | None, config: Path | None, ledger: str | None, *, as_json:
     """Show one issue."""
     address = ledger_of(ledger, config)
     life = found_issue(address, issue)
-    _print(life, _owed(life, settings_of(config)), _lapses(address, life), as_json=as_json)
+    _print(life, settings_of(config), _lapses(address, life), as_json=as_json)
 
 
 def tell(
@@ -106,7 +107,7 @@ def tell(
     if batch is None:
         fail("Nobody has decided on it yet: it lies in the inbox until the daemon next looks there.", Exit.CANNOT)
     after = found_issue(address, life.issue)
-    _print(after, _owed(after, settings), _lapses(address, after), as_json=as_json, sealed=batch)
+    _print(after, settings, _lapses(address, after), as_json=as_json, sealed=batch)
 
 
 def _refuse(refusal: Refused) -> NoReturn:
@@ -161,7 +162,8 @@ def found_issue(address: str, name: str | None) -> Life:
 
 def _table(lives: list[Life], settings: Settings | None) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("issue", "stage", "since", "restored", "owed"):
+    table.add_column("issue", min_width=max(len(life.issue) for life in lives))  # A name that is cut is none.
+    for column in ("stage", "since", "restored", "owed"):
         table.add_column(column)
     for life in lives:
         state = life.procedure
@@ -190,11 +192,13 @@ def _lapses(address: str, life: Life) -> list[Lapse]:
 
 
 def _print(
-    life: Life, owed: Sequence[Obligation], lapses: Sequence[Lapse], *, as_json: bool, sealed: int | None = None
+    life: Life, settings: Settings | None, lapses: Sequence[Lapse], *, as_json: bool, sealed: int | None = None
 ) -> None:
+    owed, tam = _owed(life, settings), tam_of(settings, life.target, wall_us())
     if as_json:
-        whole = {**whole_of(life, owed), **lapses_of(lapses, life.issue)}
-        write(json.dumps({**whole, **({"batch": sealed} if sealed else {})}, indent=2))
+        sealed_in = {} if sealed is None else {"batch": sealed}
+        whole = {**whole_of(life, owed), **lapses_of(lapses, life.issue), "tam": plain_of(tam), **sealed_in}
+        write(json.dumps(whole, indent=2))
         return
     state = life.procedure
     out.print(Text(f"{life.issue}: ") + Text(state.stage, style=STYLES[state.stage]), soft_wrap=True)
@@ -212,6 +216,8 @@ def _print(
         noticed = f"noticed {shown(lapse.noticed_us)}: {lapse.obligation} of the {lapse.owed_by}"
         turn = "was missed" if lapse.raised else "is no longer owed"
         out.print(f"{noticed}, due {shown(lapse.due_us)}, {turn}: {lapse.words}", markup=False, soft_wrap=True)
+    if tam is not None and not state.is_over:
+        out.print(f"to escalate: {words_of(tam, local_zone())}", markup=False, soft_wrap=True)
 
 
 def _line(one: Happening) -> str:

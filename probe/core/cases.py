@@ -26,7 +26,7 @@ from probe.core.case_happenings import (
     is_from_provider,
 )
 from probe.core.happenings import PROGRAM, Party
-from probe.core.procedure import HAPPENINGS_MAX, NAME_CHARACTERS_MAX, WORDS_CHARACTERS_MAX, Refused
+from probe.core.procedure import HAPPENINGS_MAX, NAME_CHARACTERS_MAX, PROMISE_US_MAX, WORDS_CHARACTERS_MAX, Refused
 
 SECOND_US: Final = 1_000_000
 EVIDENCE_S_MAX: Final = 3_600  # of one case; more is no longer read by anybody, and no mail carries it
@@ -87,6 +87,8 @@ def _problems_of_form(happening: CaseHappening) -> Iterator[str]:
         yield "only a reply or an update of the provider promises the next update"
     elif happening.next_update_us and happening.next_update_us <= happening.at_us:
         yield "the next update can't be due before this one"
+    elif happening.next_update_us > happening.at_us + PROMISE_US_MAX:
+        yield "the next update is more than a year away; a promise is sooner"
 
 
 def _problems_of_beginning(happening: CaseHappening) -> Iterator[str]:

@@ -5,9 +5,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from probe.core.case_happenings import CaseHappening, Cases
 from probe.core.happenings import Happening
 from probe.core.lives import Lives
 from probe.core.model import Amendment
+from probe.ledger.cases import read_cases
 from probe.ledger.lives import read_lives
 from probe.ledger.remarks import Proposal, read_remarks
 from probe.ledger.store import Store
@@ -15,6 +17,7 @@ from probe.ledger.tables import RemarkKind
 
 Decide = Callable[[tuple[Amendment, ...]], Amendment]
 Tell = Callable[[Mapping[str, Lives]], Happening]
+TellCase = Callable[[Cases], CaseHappening]
 P = TypeVar("P", bound=Proposal)
 
 
@@ -36,6 +39,15 @@ def tell(store: Store, decide: Tell) -> Happening:
         LedgerUnwritable: If it is not known to be kept.
     """
     return _keep(store, lambda connection: decide(read_lives(connection)))
+
+
+def tell_case(store: Store, decide: TellCase) -> CaseHappening:
+    """Keep the happening that `decide` makes of the cases as they are, likewise.
+
+    Raises:
+        LedgerUnwritable: If it is not known to be kept.
+    """
+    return _keep(store, lambda connection: decide(read_cases(connection)))
 
 
 def _keep(store: Store, decide: Callable[[Connection], P]) -> P:

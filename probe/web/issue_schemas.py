@@ -56,6 +56,18 @@ class NewHappening(Asking):
     next_update: Told = Field(default="", description="When the next update was promised; empty: not at all.")
 
 
+class TamCard(Saying):
+    """The Technical Account Manager, and whether he is at work: by Business Hours."""
+
+    name: str
+    phone: str
+    email: str
+    open: bool
+    why_closed: str
+    next_opening: Moment
+    next_closing: Moment
+
+
 class HappeningBody(Saying):
     """Something that happened in an issue's life."""
 
@@ -97,6 +109,7 @@ class Issue(Saying):
     relapses: int
     agreed: dict[str, Any]
     obligations: list[ObligationBody]
+    tam: TamCard | None
     happenings: list[HappeningBody]
 
 

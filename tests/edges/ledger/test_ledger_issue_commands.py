@@ -60,6 +60,18 @@ def test_an_issue_is_named_by_its_beginning_or_not_at_all(kept: Path, shell: She
     )  # fmt: skip
 
 
+def test_who_can_be_escalated_to_is_shown_until_it_is_over(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the hours in which he is at work; that he was called is recorded like all else. Names in lists are whole."""
+    code, said = shell("escalated", "--to", "Terry", "--by", "nina")
+    assert (code, "escalated, to Terry, (nina)" in said, "to escalate: Terry, +1 555 01; " in said) == (0, True, True)
+    shown = shell.json("show")
+    assert (shown["happenings"][-1]["act"], shown["tam"]["phone"]) == ("escalated", "+1 555 01")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert shown["issue"] in shell("list")[1]
+    assert shell("reclassify", "--reason", "our quota", "--by", "nina")[0] == 0
+    assert "to escalate" not in shell("show", shown["issue"])[1]
+
+
 def test_two_open_issues_are_asked_about(make_script: Any, path: Path, make_store: MakeStore) -> None:
     """Nothing is recorded of the wrong one."""
     store, script = make_store(path), make_script()

@@ -229,6 +229,23 @@ def test_nonsense_in_the_inbox_holds_up_nothing(kept: Path, make_store: MakeStor
     assert store.take_inbox() == (AMENDMENT,)
 
 
+@pytest.mark.parametrize(
+    "change", [{"target": "\ud800"}, {"target": "main\0"}, {"first_second": 2**70, "last_second": 2**70}]
+)
+def test_an_amendment_that_no_database_can_keep_holds_up_nothing(
+    kept: Path, make_store: MakeStore, change: dict[str, Any]
+) -> None:
+    """It is refused in words, and what is proposed behind it is sealed."""
+    store = make_store(kept)
+    assert propose(str(kept), replace(AMENDMENT, amendment="0", **change), wait_s=0) is None
+    assert propose(str(kept), AMENDMENT, wait_s=0) is None
+    assert store.take_inbox() == (AMENDMENT,)
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT id, refusal FROM inbox").fetchall() == [
+            ("0", "there is no such target or no such window")
+        ]
+
+
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.touch()])
 def test_a_ledger_that_is_none_cannot_be_amended(path: Path, make: Callable[[Path], None]) -> None:
     """A path that was mistyped makes no new ledger."""

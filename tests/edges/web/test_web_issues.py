@@ -72,6 +72,13 @@ async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.Cl
             assert response.status == expected, await response.text()
     assert (daemon.record.told[-1].actor, daemon.record.told[-1].at_us) == ("nina", 1_700_000_400_000_000)
     assert len(daemon.record.told) == 4
+    escalated = {"act": "escalated", "spoken_to": "Terry"}
+    async with nina.post(PLACE, json=escalated, headers={"If-Match": '"4"'}) as response:
+        assert (await response.json())["happenings"][-1]["spoken_to"] == "Terry"
+    async with nina.get("/api/v1/issues?over=true") as response:
+        assert (await response.json())["issues"] == []
+    async with nina.get("/api/v1/issues?over=false") as response:
+        assert len((await response.json())["issues"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -84,6 +91,7 @@ async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.Cl
         ({"act": "updated", "at": "2023-11-14T23:20:00"}, 422, "at:"),
         ({"act": "updated", "at": "2023-02-30T23:20:00Z"}, 422, "at:"),
         ({"act": "updated", "next_update": "9999-12-31T23:59:59-12:00"}, 422, "next_update:"),
+        ({"act": "updated", "words": "later", "next_update": "9999-12-31T23:59:59Z"}, 422, "more than a year"),
         ({"act": "updated", "next_update": "0001-01-01T00:00:00+12:00"}, 422, "next_update:"),
         ({"act": "updated", "actor": "otto"}, 422, "actor:"),
     ],

@@ -355,20 +355,21 @@ async def test_couriers_are_told_in_the_order_of_the_chain(address: str, script:
         await ledger.tell(lambda _: called)
         await ledger.tell_case(lambda _: OPENED)
         told, place = list[Any](), places["hook"]
-        for left in (4, 3, 2, 1):
+        for left in (5, 4, 3, 2, 1):
             assert await outbox.count_after(place) == left
             ((place, turn),) = await outbox.after(place, 1)
             told.append(turn.what if isinstance(turn, LifeTurn) else turn)
         assert await outbox.after(place, 10) == ()
         await outbox.settle("hook", place)
         outbox.close()
-    assert told[2:] == [blind, called]
+    assert told[2:4] == [blind, called]
+    assert told[4].what == OPENED
     async with Ledger(address, "vantage-1") as ledger:
         outbox = ledger.outbox()
         places = await outbox.enrol({"hook", "new"})
         assert places["hook"] == place
         assert [await outbox.count_after(places[name]) for name in ("hook", "new")] == [0, 0]
-        assert await outbox.count_after(Place()) == 4
+        assert await outbox.count_after(Place()) == 5
         outbox.close()
     assert verify(address).sound
 

@@ -78,6 +78,7 @@ class Daemon:
             metrics=self._metrics,
             view=self._view,
             turned=self._casework.issues.turned,
+            on_kept=self._casework.cases.kept,
             on_turns=self._casework.messenger.office.wake,
             on_unrecorded=self._casework.messenger.office.urgent,
         )
@@ -259,7 +260,7 @@ class Daemon:
         states: Mapping[str, TargetState],
     ) -> None:
         """Show and tell by these settings from now on; `states` are those of targets that come into view."""
-        self._teller.configure(terms, self._casework.configure(settings, terms, couriers))
+        self._teller.configure(terms, self._casework.configure(settings, terms, couriers, states))
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
         self._metrics.configure(settings.targets, settings.controls, _sources(settings), settings.notify)
         self._herald.configure(settings.on_condition)

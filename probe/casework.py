@@ -6,9 +6,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 import structlog
 
 from probe.archive import Archive
+from probe.casebook import CaseBook, CaseTerms
 from probe.clock import Clock
 from probe.core.callsheet import whom_to_call
 from probe.core.case_happenings import CaseHappening
+from probe.core.engine import TargetState
 from probe.core.happenings import Happening
 from probe.core.lapses import Lapse
 from probe.core.model import Amendment, Terms
@@ -17,7 +19,7 @@ from probe.ledger import Ledger, LedgerError
 from probe.messenger import Messenger
 from probe.metrics import Metrics
 from probe.notify import Courier, CourierCharge
-from probe.settings import Settings, contacts_of, pledges_of
+from probe.settings import Settings, case_pledges_of, contacts_of, pledges_of
 from probe.sheets import Sheets
 from probe.view import View
 
@@ -46,6 +48,7 @@ class Casework:
         self._troubled = troubled
         sheets = Sheets(address, settings, clock)
         self.issues = IssueBook(address=address, sheets=sheets, clock=clock, metrics=metrics, view=view, tell=note)
+        self.cases = CaseBook(address=address, ledger=ledger, clock=clock, metrics=metrics, view=view, paused=troubled)
         self.messenger = Messenger(outbox=ledger.outbox(), sheets=sheets, clock=clock, metrics=metrics, view=view)
         self.archive = Archive(
             address,
@@ -61,18 +64,31 @@ class Casework:
         self.issues.take_up(kept)
 
     def configure(
-        self, settings: Settings, terms: Mapping[str, Terms], couriers: Sequence[tuple[CourierCharge, Courier]]
+        self,
+        settings: Settings,
+        terms: Mapping[str, Terms],
+        couriers: Sequence[tuple[CourierCharge, Courier]],
+        states: Mapping[str, TargetState],
     ) -> Mapping[str, str]:
-        """Follow and tell by these settings from now on; say whom to call when an issue of each target opens."""
+        """Follow and tell by these settings from now on; say whom to call when an issue of each target opens.
+
+        `states` are those of targets that come into view.
+        """
         pledges = {name: pledges_of(settings, name) for name in terms}
         calls = {name: whom_to_call(contacts_of(settings, name), pledges[name]) for name in terms}
         self.issues.configure(pledges)
+        self.cases.configure(_case_terms(settings, terms), {name: state.next_second for name, state in states.items()})
         self.messenger.configure(couriers, settings.vantage, terms, calls)
         return calls
 
     def work(self) -> tuple[Coroutine[None, None, None], ...]:
         """Give what runs as long as the daemon does."""
-        return (self.issues.follow_forever(), self.messenger.office.work_forever(), self._take_inbox_forever())
+        return (
+            self.issues.follow_forever(),
+            self.cases.follow_forever(),
+            self.messenger.office.work_forever(),
+            self._take_inbox_forever(),
+        )
 
     async def _take_inbox_forever(self) -> None:
         """Seal what others ask the ledger's one writer to keep."""
@@ -94,5 +110,13 @@ class Casework:
         if isinstance(happening, Happening):
             self.issues.told(happening)
         else:
-            log.info("case.told", case=happening.case, act=str(happening.act), actor=happening.actor)
+            self.cases.told(happening)
         self.messenger.office.wake()
+
+
+def _case_terms(settings: Settings, terms: Mapping[str, Terms]) -> Mapping[str, CaseTerms]:
+    rule = settings.cases.draft.rule()
+    return {
+        name: CaseTerms(pledges=case_pledges_of(settings, name), rule=rule, window_s=agreed.persistence.window_seconds)
+        for name, agreed in terms.items()
+    }

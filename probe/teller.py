@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from probe.core.lapses import Lapse
-from probe.core.model import Condition, ControlOutcome, IssueEvent, IssueTurn, Remark, Terms
+from probe.core.model import Condition, ControlOutcome, IssueEvent, IssueTurn, Remark, Step, Terms
 from probe.core.schedule import Slot
 from probe.ledger import Batch, Commit, LedgerQueue
 from probe.metrics import Metrics
@@ -40,16 +40,18 @@ class Teller:
         metrics: Metrics,
         view: View,
         turned: Callable[[str], None] = lambda _target: None,
+        on_kept: Callable[[Step], None] = lambda _step: None,
         on_turns: Callable[[], None] = lambda: None,
         on_unrecorded: Callable[[IssueEvent | Condition | Lapse], None] = lambda _turn: None,
     ) -> None:
-        """`turned` hears of a target once a turn of its Critical Issue is kept."""
+        """`turned` hears of a target once a turn of its Critical Issue is kept, `on_kept` of every second that is."""
         self._on_turns = on_turns
         self._on_unrecorded = on_unrecorded
         self._urgent: deque[Condition | Lapse] = deque()  # that are not kept yet
         self._metrics = metrics
         self._view = view
         self._turned = turned
+        self._on_kept = on_kept
         self._calls: Mapping[str, str] = {}
         self._queue: LedgerQueue | None = None
         self._records_max = 0
@@ -140,6 +142,7 @@ class Teller:
             entry, told = self._offered.popleft()
             if not told:
                 self._tell_soon(entry, recorded=True)
+            self._on_kept(entry.step)
             if entry.step.events:
                 self._turned(entry.step.target)
         for _ in batch.controls:

@@ -21,6 +21,7 @@ LEAVES = frozenset({"settings", "adjtimex", "clock", "log", "service_zones", "sy
 RUNNER = frozenset(
     {
         "archive",
+        "casebook",
         "casework",
         "runner",
         "control_room",

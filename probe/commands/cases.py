@@ -227,6 +227,13 @@ def show_case(
     if case.first_second:
         first, last = (moment(second * SECOND_US, local_zone()) for second in (case.first_second, case.last_second))
         out.print(f"evidence from {first} to {last}", markup=False, soft_wrap=True)
+    if case.cause:
+        last = moment(case.through_second * SECOND_US, local_zone())
+        counted = f"counted: {case.seconds:,} Unavailable seconds by the cause {case.cause}, the last at {last}"
+        out.print(counted, markup=False, soft_wrap=True)
+    if case.stage is CaseStage.DRAFT:
+        hint = f"a draft: `sev1probe case open {case.case}` opens it, `sev1probe case withdraw {case.case}` drops it"
+        out.print(hint, style="yellow", markup=False, soft_wrap=True)
     if sealed is not None:
         out.print(f"sealed in batch {sealed}, revision {case.revision}", style="dim", markup=False)
     for one in case.happenings:

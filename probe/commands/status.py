@@ -160,12 +160,25 @@ def _target(target: Mapping[str, Any]) -> list[Any]:
         if seen.get("suspected_seconds")
     ]
     issues = [line for known in target.get("issues", ()) for line in _issue(known)]
-    return [title, *issues, table, *failures, *suspected]
+    cases = [line for known in target.get("cases", ()) for line in _case(known)]
+    return [title, *issues, *cases, table, *failures, *suspected]
 
 
 def _issue(known: Mapping[str, Any]) -> list[Text]:
     """Say where an issue stands, and what is owed in it."""
-    lines = [Text(f"  {known['issue']}: {known['stage']}", style="bold")]
+    return [Text(f"  {known['issue']}: {known['stage']}", style="bold"), *_owed(known)]
+
+
+def _case(known: Mapping[str, Any]) -> list[Text]:
+    """Say where a Support Case stands, and what is owed in it."""
+    line = f"  {known['case']}: {known['stage']}, {known['title']}"
+    counted = f" ({known['unavailable_seconds']:,} Unavailable seconds)" if known["unavailable_seconds"] else ""
+    review = f"; see sev1probe case show {known['case']}" if known["stage"] == "draft" else ""
+    return [Text(line + counted + review, style="yellow"), *_owed(known)]
+
+
+def _owed(known: Mapping[str, Any]) -> list[Text]:
+    lines = []
     for one in known["obligations"]:
         style = {"pending": "yellow", "missed": "bold red"}.get(one["state"], "dim")
         came = f", came {one['met']}" if one["met"] and one["state"] == "missed" else ""

@@ -77,6 +77,8 @@ REMARK_FIELDS: Final[Mapping[RemarkKind, tuple[str, ...]]] = {
         "party",
         "spoken_to",
         "next_update_at",
+        "cause",
+        "seconds",
     ),
     RemarkKind.LAPSE: (
         "target",

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select, update
 
 from probe.core.case_happenings import Case, CaseHappening
-from probe.core.cases import tell_case
-from probe.core.happenings import Happening
+from probe.core.cases import add_case
+from probe.core.happenings import PROGRAM, Happening
 from probe.core.lives import Life, add
 from probe.core.model import Amendment
 from probe.core.procedure import Refused
@@ -106,7 +106,9 @@ def _case_on(connection: Connection, cases: dict[str, dict[str, Case]], told: Ca
     if told.target not in cases:
         cases[told.target] = dict(read_cases(connection, _storable(told.target)))
     of_target = cases[told.target]
-    of_target[told.case] = tell_case(of_target.get(told.case), told)
+    if told.actor == PROGRAM:  # It drafts in the daemon, by itself; what lies in the inbox came from somebody else.
+        raise Refused("the actor is the program itself; say who records this")
+    of_target[told.case] = add_case(of_target, told)
 
 
 def _refuse_no_window(amendment: Amendment) -> None:

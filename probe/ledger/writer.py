@@ -143,6 +143,14 @@ class Ledger:
         """
         return await self._worker.run(lambda: amending.tell_case(self._store, decide))
 
+    async def draft(self, target: str, decide: amending.Draft) -> CaseHappening | None:
+        """Keep what `decide` makes of the cases of a target as they are, if anything, and give it; likewise.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept.
+        """
+        return await self._worker.run(lambda: amending.draft(self._store, target, decide))
+
     async def close(self) -> None:
         """Let go of the database and end the thread; give up on a disk that hangs."""
         with suppress(TimeoutError):

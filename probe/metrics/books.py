@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry
 
+from probe.core.case_happenings import CaseStage
 from probe.core.case_obligations import CaseDuty
 from probe.core.endings import fault_of
 from probe.core.engine import TargetState
@@ -69,6 +70,8 @@ LIKELY_PHASES = {
 }
 # As lapses name them (core/lapses.py).
 MISSABLE = (*map(str, Duty), *(f"case_{duty}" for duty in CaseDuty))
+# Of a case that is not over.
+CASE_STAGES = (CaseStage.DRAFT, CaseStage.OPEN, CaseStage.SUBMITTED, CaseStage.ANSWERED)
 OBLIGATION_STATES = (ObligationState.PENDING, ObligationState.MISSED)
 UNAVAILABLE_BASES = (Basis.LITERAL, Basis.CORROBORATED)
 
@@ -174,6 +177,8 @@ class TargetBook:
         "bases",
         "blind",
         "blind_conditions",
+        "case_obligations",
+        "cases",
         "issue_open",
         "issue_opened",
         "last_judged",
@@ -198,6 +203,12 @@ class TargetBook:
             for state in OBLIGATION_STATES
         }
         self.missed = {name: scalar(catalogue.OBLIGATIONS_MISSED).cell(target, name) for name in MISSABLE}
+        self.cases = {stage: scalar(catalogue.CASES).cell(target, stage) for stage in CASE_STAGES}
+        self.case_obligations = {
+            (duty, state): scalar(catalogue.CASE_OBLIGATIONS).cell(target, duty, state)
+            for duty in CaseDuty
+            for state in OBLIGATION_STATES
+        }
         self.last_judged = scalar(catalogue.LAST_JUDGED).cell(target)
         self.blind = scalar(catalogue.BLIND).cell(target)
         self.blind_conditions = scalar(catalogue.BLIND_CONDITIONS).cell(target)

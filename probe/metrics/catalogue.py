@@ -103,6 +103,14 @@ OBLIGATIONS_MISSED = _counter(
     "target",
     "obligation",
 )
+CASES = _gauge("cases", "Support Cases that are not over, by where they stand.", "target", "stage")
+CASE_OBLIGATIONS = _gauge(
+    "case_obligations",
+    "What is owed in Support Cases that are not over, and is pending or was missed.",
+    "target",
+    "obligation",
+    "state",
+)
 LAST_JUDGED = _gauge(
     "last_judged_second_timestamp_seconds", "Last second that was judged; 0 before the first.", "target"
 )

@@ -77,7 +77,7 @@ class CaseBook:
         self._are_cases_read = False
         self._seen: deque[Seen] = deque()
         self._known: dict[str, Recollection] = {}
-        self._unread: dict[str, int] = {}  # targets to recall, with the second before which nothing new can be
+        self._unread: dict[str, tuple[int, int]] = {}  # targets to recall, and of which seconds; all later are heard of
         self._awake: set[str] = set()  # targets of which every step matters
         self._undecided: set[str] = set()
         self._shown: set[str] = set()
@@ -138,13 +138,17 @@ class CaseBook:
         self._show(now_us)
 
     def _forget(self, target: str, next_second: int | None = None) -> None:
-        """Have the Unavailable seconds of a target read from the ledger again."""
-        known = self._known.pop(target, None)
+        """Have the Unavailable seconds of a target before one, by default all so far, read from the ledger again."""
+        terms = self._terms[target]
+        self._known.pop(target, None)
+        if terms.rule is None:
+            self._unread.pop(target, None)
+            return
         if next_second is None:
-            # Of a target that is calm not every step was taken in, so what is known of it is as old as it may be.
-            through = known.through_second if known and known.uncertain else self._clock.now_us() // SECOND_US
-            next_second = self._unread.get(target, through)
-        self._unread[target] = next_second
+            next_second = self._clock.now_us() // SECOND_US + 1
+        first = next_second - terms.window_s - terms.rule.remembered_s
+        known_first, _ = self._unread.get(target, (first, 0))
+        self._unread[target] = (min(first, known_first), next_second - 1)
         self._awake.add(target)
 
     async def _read(self) -> None:
@@ -160,39 +164,33 @@ class CaseBook:
             await self._recall()
 
     async def _recall(self) -> None:
-        unread, since = {**self._unread}, dict[str, int]()
-        for target, next_second in unread.items():
+        spans = {**self._unread}
+        recorded = await asyncio.to_thread(unavailable_in, self._address, spans)
+        for target, found in recorded.items():
+            if self._unread.get(target) != spans[target]:
+                continue  # It has been configured anew meanwhile.
+            del self._unread[target]
             terms = self._terms[target]
-            if terms.rule is not None:
-                since[target] = next_second - terms.window_s - terms.rule.remembered_s
-        recorded = await asyncio.to_thread(unavailable_in, self._address, since)
-        for target, next_second in unread.items():
-            if self._unread.get(target) == next_second:
-                del self._unread[target]
-            agreed = self._terms.get(target)
-            found_here = recorded.get(target)
-            if agreed is None or agreed.rule is None or found_here is None:
-                self._awake.discard(target)
-                continue
+            assert terms.rule is not None
             self._known[target] = recalled(
-                found_here.through_second,
-                found_here.unavailable,
-                found_here.turns,
-                agreed.window_s,
-                agreed.rule.remembered_s,
+                found.through_second, found.unavailable, found.turns, terms.window_s, terms.rule.remembered_s
             )
             self._undecided.add(target)
 
     def _take_in(self) -> None:
+        waiting = deque[Seen]()
         while self._seen:
             seen = self._seen.popleft()
+            if seen.target in self._unread:
+                waiting.append(seen)
+                continue
             terms, known = self._terms.get(seen.target), self._known.get(seen.target)
             if terms is None or terms.rule is None or known is None:
                 continue
             grown = self._known[seen.target] = after(known, seen, terms.window_s, terms.rule.remembered_s)
             if grown.certain != known.certain:
                 self._undecided.add(seen.target)
-        # Only now: what came meanwhile has been taken in.
+        self._seen = waiting
         self._awake = {target for target, known in self._known.items() if known.uncertain} | self._unread.keys()
 
     async def _draft(self, now_us: int) -> None:

@@ -26,14 +26,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 from probe.core.callsheet import NAMES
-from probe.core.case_happenings import CaseAct, CaseHappening, CaseKind, Cases, named_case
+from probe.core.case_happenings import Case, CaseAct, CaseHappening, CaseKind, Cases, named_case
 from probe.core.cases import EVIDENCE_S_MAX, open_draft, takes_more
 from probe.core.causes import MEANING
 from probe.core.happenings import PROGRAM
 from probe.core.model import Cause, Fault, IssueEvent, IssueTurn, Step, Surface, Verdict
 
 SECOND_US: Final = 1_000_000
-JOIN_EVERY_US: Final = 60 * SECOND_US  # of one draft, so that a flapping service does not flood the ledger
+JOIN_EVERY_US: Final = (
+    60 * SECOND_US
+)  # from one joining to the next, so that a flapping service does not flood the ledger
 # Seconds are remembered for longer than the period: until they have joined, and until a slow ledger has answered.
 REMEMBERED_S: Final = 300
 
@@ -177,7 +179,7 @@ def proposal(
         if draft is None:
             if gathered := _gathered(fresh, rule):
                 return _drafted(target, cause, gathered, now_us)
-        elif fresh and takes_more(draft) and now_us >= draft.happenings[-1].at_us + JOIN_EVERY_US:
+        elif fresh and takes_more(draft) and now_us >= _joins_from_us(draft):
             total = draft.seconds + len(fresh)
             return named_case(
                 CaseHappening(
@@ -194,6 +196,11 @@ def proposal(
                 )
             )
     return None
+
+
+def _joins_from_us(draft: Case) -> int:
+    joined = [one.at_us for one in draft.happenings if one.act is CaseAct.JOINED]
+    return joined[-1] + JOIN_EVERY_US if joined else 0
 
 
 def _fresh(cases: Cases, certain: Iterable[UnavailableSecond], cause: Cause) -> list[UnavailableSecond]:

@@ -12,6 +12,8 @@ from probe.ledger.read import steps_in
 from probe.ledger.records import event_of_row
 from probe.ledger.snapshot import snapshot
 
+ALIKE_S = 3_600
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
@@ -22,33 +24,47 @@ class Recorded:
     turns: tuple[IssueEvent, ...]
 
 
-def unavailable_in(address: str, since: Mapping[str, int]) -> Mapping[str, Recorded]:
-    """Read of each target its Unavailable seconds from one on, but for those of its issues.
+def unavailable_in(address: str, spans: Mapping[str, tuple[int, int]]) -> Mapping[str, Recorded]:
+    """Read of each target its Unavailable seconds in a span, both ends included, but for those of its issues.
 
     Raises:
         LedgerError: If the ledger can't be read.
     """
-    if not since:
-        return {}
     with snapshot(address) as connection:
-        seconds, through = _unavailable(connection, since), _through(connection, since)
         found = {}
-        for target, first in since.items():
-            turns = _turns(connection, target)
-            spans = issue_spans(turns)
-            loose = [one for one in seconds.get(target, ()) if one >= first and not is_within(one, spans)]
-            # They are few: more of them would be an issue. So each is read by itself.
-            read = [one for second in loose if (one := _read(connection, second, target)) is not None]
-            found[target] = Recorded(through_second=through.get(target, 0), unavailable=tuple(read), turns=turns)
+        for targets in _alike(spans).values():
+            first, last = min(spans[one][0] for one in targets), max(spans[one][1] for one in targets)
+            seconds, through = _unavailable(connection, first, last), _through(connection, first, last)
+            for target in targets:
+                turns = _turns(connection, target)
+                of_issues = issue_spans(turns)
+                # Those of an issue are left out here already: what is left is little, so each is read by itself.
+                loose = [
+                    one
+                    for one in seconds.get(target, ())
+                    if spans[target][0] <= one <= spans[target][1] and not is_within(one, of_issues)
+                ]
+                read = [one for second in loose if (one := _read(connection, second, target)) is not None]
+                found[target] = Recorded(
+                    through_second=min(through.get(target, 0), spans[target][1]), unavailable=tuple(read), turns=turns
+                )
         return found
 
 
-def _unavailable(connection: Connection, since: Mapping[str, int]) -> Mapping[str, list[int]]:
+def _alike(spans: Mapping[str, tuple[int, int]]) -> Mapping[int, list[str]]:
+    """Part the targets so that those of one part are read at once, and no long time is for the sake of one."""
+    found: dict[int, list[str]] = {}
+    for target, (_, last) in spans.items():
+        found.setdefault(last // ALIKE_S, []).append(target)
+    return found
+
+
+def _unavailable(connection: Connection, first: int, last: int) -> Mapping[str, list[int]]:
     columns = tables.verdict.c
     query = (
         select(columns.target, columns.second)
         .distinct()
-        .where(columns.second >= min(since.values()), columns.verdict == str(Verdict.UNAVAILABLE))
+        .where(columns.second.between(first, last), columns.verdict == str(Verdict.UNAVAILABLE))
         .order_by(columns.second)
     )
     found: dict[str, list[int]] = {}
@@ -57,9 +73,9 @@ def _unavailable(connection: Connection, since: Mapping[str, int]) -> Mapping[st
     return found
 
 
-def _through(connection: Connection, since: Mapping[str, int]) -> Mapping[str, int]:
+def _through(connection: Connection, first: int, last: int) -> Mapping[str, int]:
     columns = tables.verdict.c
-    query = select(columns.target, func.max(columns.second).label("last")).where(columns.second >= min(since.values()))
+    query = select(columns.target, func.max(columns.second).label("last")).where(columns.second.between(first, last))
     return {row.target: row.last for row in connection.execute(query.group_by(columns.target))}
 
 

@@ -179,13 +179,30 @@ def test_a_long_sleep_of_the_daemon_loses_nothing(target: Target) -> None:
     assert [case.seconds for case in target.drafts] == [3]
 
 
-def test_later_seconds_join_the_draft_each_minute_at_most(target: Target) -> None:
+def test_what_is_too_old_to_count_is_forgotten(target: Target) -> None:
+    """Memory has a bound, however long a service fails for single seconds."""
+    for _ in range(20):
+        target.play("haaaaas")
+        target.leap(200)
+    assert len(target.known.certain) == 2 * 2
+
+
+def test_all_seconds_that_are_certain_by_then_are_in_the_draft() -> None:
+    """More than enough of them do not wait for a minute."""
+    target = Target(DraftRule(unavailable_seconds=1, period_s=60))
+    target.play("hh")
+    target.leap(100)
+    assert [case.seconds for case in target.drafts] == [2]
+
+
+def test_later_seconds_join_the_draft_at_once_and_then_each_minute_at_most(target: Target) -> None:
     """They are counted once, and the evidence reaches to the last of them."""
     target.play("haaaaahaaaaah" + "aaaaah" * 20 + "a" * 70)
     (case,) = target.drafts
     assert (case.seconds, case.last_second) == (23, FIRST + 12 + 120)
     joinings = [one.at_us for one in case.happenings if one.act is CaseAct.JOINED]
-    assert len(joinings) == 2
+    assert joinings[0] == (FIRST + 19) * S + 5 * S
+    assert len(joinings) == 3
     assert all(later - before >= 60 * S for before, later in pairwise(joinings))
     assert case.happenings[-1].words.endswith(": 23 in all.")
 

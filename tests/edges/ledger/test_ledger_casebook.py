@@ -153,6 +153,7 @@ async def test_a_crash_between_any_two_steps_leaves_one_draft(scene: Scene) -> N
     await scene.kill()
     await scene.restart()
     assert await scene.play("u") == ["case.drafted"]
+    assert await scene.play("duuuuu") == ["case.joined"]
     await scene.play("duuuuu")
     for _ in range(2):
         await scene.kill()
@@ -163,7 +164,7 @@ async def test_a_crash_between_any_two_steps_leaves_one_draft(scene: Scene) -> N
     await scene.restart()
     assert await scene.play("u" * 70) == []
     case = scene.case()
-    assert (case.stage, case.seconds, case.revision) == (CaseStage.DRAFT, 3, 2)
+    assert (case.stage, case.seconds, case.revision) == (CaseStage.DRAFT, 4, 3)
 
 
 async def test_of_a_person_and_the_program_at_once_the_second_sees_what_the_first_did(scene: Scene) -> None:

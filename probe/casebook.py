@@ -200,7 +200,7 @@ class CaseBook:
                 self._undecided.discard(target)
                 continue
             try:
-                while proposal(target, self._cases.get(target, {}), known.certain, rule, now_us) is not None:
+                while proposal(target, self._cases.get(target, {}), known, rule, now_us) is not None:
                     if not await self._keep(target, known, rule, now_us):
                         break
             except Refused as refusal:
@@ -215,7 +215,7 @@ class CaseBook:
 
         def decide(cases: Cases) -> CaseHappening | None:
             seen.append(cases)
-            return proposal(target, cases, known.certain, rule, now_us)
+            return proposal(target, cases, known, rule, now_us)
 
         added = await self._ledger.draft(target, decide)
         of_target = self._cases[target] = dict(seen[-1])

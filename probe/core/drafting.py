@@ -36,6 +36,7 @@ SECOND_US: Final = 1_000_000
 JOIN_EVERY_US: Final = (
     60 * SECOND_US
 )  # from one joining to the next, so that a flapping service does not flood the ledger
+HELD_S: Final = 60  # at most, while more seconds are uncertain: one outage comes into the case at once and as a whole
 # Seconds are remembered for longer than the period: until they have joined, and until a slow ledger has answered.
 REMEMBERED_S: Final = 300
 
@@ -170,12 +171,12 @@ def is_pending(target: str, cases: Cases, certain: Sequence[UnavailableSecond], 
     return False
 
 
-def proposal(
-    target: str, cases: Cases, certain: Sequence[UnavailableSecond], rule: DraftRule, now_us: int
-) -> CaseHappening | None:
+def proposal(target: str, cases: Cases, known: Recollection, rule: DraftRule, now_us: int) -> CaseHappening | None:
     """Say what the program adds next to a target's cases, by the cases as they are; None if nothing."""
-    for cause in sorted({one.cause for one in certain}):
-        fresh, draft = _fresh(cases, certain, cause), open_draft(cases.values(), target, cause)
+    for cause in sorted({one.cause for one in known.certain}):
+        fresh, draft = _fresh(cases, known.certain, cause), open_draft(cases.values(), target, cause)
+        if known.uncertain and fresh and fresh[-1].second - fresh[0].second < HELD_S:
+            continue
         if draft is None:
             if gathered := _gathered(fresh, rule):
                 return _drafted(target, cause, gathered, now_us)

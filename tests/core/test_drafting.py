@@ -91,7 +91,7 @@ class Target:
 
     def proposed(self, known: Recollection) -> CaseHappening | None:
         """Say what is proposed now by what is remembered."""
-        return proposal("main", self.cases, known.certain, self.rule, self.now_us)
+        return proposal("main", self.cases, known, self.rule, self.now_us)
 
     def decide(self) -> None:
         """Keep what is proposed; after a restart it must be the same."""
@@ -193,6 +193,18 @@ def test_all_seconds_that_are_certain_by_then_are_in_the_draft() -> None:
     target.play("hh")
     target.leap(100)
     assert [case.seconds for case in target.drafts] == [2]
+
+
+def test_an_outage_is_drafted_as_a_whole_once_it_is_over(target: Target) -> None:
+    """While further seconds are uncertain it waits, but not for longer than a minute's worth of seconds."""
+    target.play("haahaahaah" + "aaaa")
+    assert target.cases == {}
+    target.play("a")
+    assert [case.seconds for case in target.drafts] == [4]
+    endless = Target()
+    endless.play("haa" * 40)
+    (case,) = endless.drafts
+    assert (case.last_second - case.first_second, case.seconds) == (60, 21)
 
 
 def test_later_seconds_join_the_draft_at_once_and_then_each_minute_at_most(target: Target) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from probe.core.drafting import UnavailableSecond, is_within, issue_spans, unavailable_of
 from probe.core.model import IssueEvent, Verdict
@@ -34,7 +34,7 @@ def unavailable_in(address: str, spans: Mapping[str, tuple[int, int]]) -> Mappin
         found = {}
         for targets in _alike(spans).values():
             first, last = min(spans[one][0] for one in targets), max(spans[one][1] for one in targets)
-            seconds, through = _unavailable(connection, first, last), _through(connection, first, last)
+            seconds = _unavailable(connection, first, last)
             for target in targets:
                 turns = _turns(connection, target)
                 of_issues = issue_spans(turns)
@@ -46,7 +46,7 @@ def unavailable_in(address: str, spans: Mapping[str, tuple[int, int]]) -> Mappin
                 ]
                 read = [one for second in loose if (one := _read(connection, second, target)) is not None]
                 found[target] = Recorded(
-                    through_second=min(through.get(target, 0), spans[target][1]), unavailable=tuple(read), turns=turns
+                    through_second=_through(connection, target, *spans[target]), unavailable=tuple(read), turns=turns
                 )
         return found
 
@@ -73,10 +73,11 @@ def _unavailable(connection: Connection, first: int, last: int) -> Mapping[str, 
     return found
 
 
-def _through(connection: Connection, first: int, last: int) -> Mapping[str, int]:
+def _through(connection: Connection, target: str, first: int, last: int) -> int:
     columns = tables.verdict.c
-    query = select(columns.target, func.max(columns.second).label("last")).where(columns.second.between(first, last))
-    return {row.target: row.last for row in connection.execute(query.group_by(columns.target))}
+    # From the newest on, so that one index search or a few are enough.
+    query = select(columns.second).where(columns.second.between(first, last), columns.target == target)
+    return connection.execute(query.order_by(columns.second.desc()).limit(1)).scalar() or 0
 
 
 def _turns(connection: Connection, target: str) -> tuple[IssueEvent, ...]:

@@ -88,6 +88,18 @@ def test_names_are_whole_and_the_tam_is_shown(run: Run, monkeypatch: pytest.Monk
     assert "to escalate" not in run("show", case).stdout
 
 
+def test_a_case_takes_its_evidence_from_a_critical_issue(run: Run, script: Any) -> None:
+    """From the beginning of the issue to the last second before the restoration."""
+    turns = [turn for step in script.steps for turn in step.events]
+    opened, restored = turns
+    case = told(run("open", "--issue", opened.issue, "--by", "nina", "--json"))
+    assert (case["stage"], case["kind"], case["target"]) == ("open", "software_bug", "main")
+    assert (case["first_second"], case["last_second"]) == (opened.since_second, restored.since_second - 1)
+    assert case["title"] == f"Persistent Unavailability: {opened.issue}"
+    both = run("open", "--issue", opened.issue, "--from", "2h")
+    assert (both.exit_code, "--issue: says what the case is about" in both.stderr) == (2, True)
+
+
 def test_a_case_is_withdrawn_with_a_reason(run: Run) -> None:
     """Without one nothing is recorded."""
     assert run("open", *BUG, "--by", "nina").exit_code == 0

@@ -1,4 +1,4 @@
-"""`case open --issue`: a Support Case whose evidence is that of a Critical Issue, for profiles without a line to call."""
+"""`case open --issue`: a case whose evidence is that of a Critical Issue, for profiles without a line to call."""
 
 from pathlib import Path
 

@@ -17,7 +17,8 @@ when somebody looked.
 What is proposed (`proposal`) follows from the certain seconds and from the cases in the ledger. A case says through
 which second of its cause it has counted, and seconds up to that one are never counted again, whatever became of the
 case. Where a draft of the same cause is open, later seconds join it. Else they begin one as soon as enough of them lie
-within the period.
+within the period. An outage comes into a case as a whole: while further seconds of the target are uncertain nothing
+is proposed, unless those that are certain span a minute already.
 """
 
 from collections.abc import Iterable, Sequence

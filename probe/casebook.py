@@ -64,14 +64,16 @@ class CaseBook:
         metrics: Metrics,
         view: View,
         paused: Callable[[], bool] = lambda: False,
+        drafted: Callable[[], None] = lambda: None,
     ) -> None:
-        """While `paused`, as it is in the ledger's trouble, nothing is drafted."""
+        """While `paused`, as it is in the ledger's trouble, nothing is drafted; `drafted` hears that something was."""
         self._address = address
         self._ledger = ledger
         self._clock = clock
         self._metrics = metrics
         self._view = view
         self._paused = paused
+        self._drafted = drafted
         self._terms: Mapping[str, CaseTerms] = {}
         self._cases: dict[str, dict[str, Case]] = {}
         self._are_cases_read = False
@@ -223,6 +225,7 @@ class CaseBook:
             return False
         case = of_target[added.case] = tell_case(of_target.get(added.case), added)
         _say(added, case)
+        self._drafted()
         return True
 
     def _show(self, now_us: int) -> None:

@@ -48,7 +48,15 @@ class Casework:
         self._troubled = troubled
         sheets = Sheets(address, settings, clock)
         self.issues = IssueBook(address=address, sheets=sheets, clock=clock, metrics=metrics, view=view, tell=note)
-        self.cases = CaseBook(address=address, ledger=ledger, clock=clock, metrics=metrics, view=view, paused=troubled)
+        self.cases = CaseBook(
+            address=address,
+            ledger=ledger,
+            clock=clock,
+            metrics=metrics,
+            view=view,
+            paused=troubled,
+            drafted=lambda: self.messenger.office.wake(),
+        )
         self.messenger = Messenger(outbox=ledger.outbox(), sheets=sheets, clock=clock, metrics=metrics, view=view)
         self.archive = Archive(
             address,

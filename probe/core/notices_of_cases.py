@@ -10,6 +10,7 @@ SUPPORT_CASE: Final = "Sev1probeSupportCase"
 # Each act as a noun, for sentences to people.
 WORDS: Final = {
     CaseAct.DRAFTED: "the draft",
+    CaseAct.JOINED: "that further seconds join the draft",
     CaseAct.OPENED: "the opening",
     CaseAct.SUBMITTED: "the submission",
     CaseAct.REPLIED: "the reply",

@@ -26,6 +26,8 @@ from probe.core.drafting import (
 from probe.core.engine import advance, begin, skip
 from probe.core.happenings import PROGRAM
 from probe.core.model import Cause, Fault, Outcome, Persistence, Phase, Step, Surface, Terms
+from probe.core.notice_values import CaseTurn, Wording
+from probe.core.notices_of_cases import notice_of_case
 from probe.core.procedure import Refused
 
 S = 1_000_000
@@ -217,6 +219,17 @@ def test_later_seconds_join_the_draft_at_once_and_then_each_minute_at_most(targe
     assert len(joinings) == 3
     assert all(later - before >= 60 * S for before, later in pairwise(joinings))
     assert case.happenings[-1].words.endswith(": 23 in all.")
+
+
+def test_couriers_have_words_for_all_that_the_program_adds(target: Target) -> None:
+    """The draft asks for a review, and what joins it says how many seconds it has now."""
+    target.play("haaaaahaaaaahaaaaahaaaaa")
+    (case,) = target.drafts
+    wording = Wording(vantage="here")
+    drafted, joined = (notice_of_case(CaseTurn(what=one, title=case.title), wording) for one in case.happenings)
+    assert f"Review it: sev1probe case show {case.case}." in drafted.text
+    assert "further seconds join the draft" in joined.text
+    assert "4 in all" in joined.text
 
 
 def test_a_draft_that_somebody_opened_takes_no_more(target: Target) -> None:

@@ -15,11 +15,12 @@ from probe import clock
 from probe.casework import Casework
 from probe.clock import SECOND_US, SystemClock
 from probe.core.engine import RULES_VERSION, TargetState
-from probe.core.model import Terms
+from probe.core.model import Step, Terms
 from probe.herald import Herald
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
 from probe.ledger.tables import RemarkKind
 from probe.metrics import Metrics
+from probe.monthbook import MonthBook
 from probe.notify import Courier, CourierCharge
 from probe.pages import DOCUMENTS, PageCharge, Pollers, source_of
 from probe.runner import Runner
@@ -60,8 +61,8 @@ class Daemon:
         self._begun_with = self._settings = settings = loaded.settings
         self._warnings = loaded.warnings
         self._clock = SystemClock()
-        self._workshop = Workshop(self._clock)
         self._metrics = Metrics(CollectorRegistry(), version=VERSION, rules_version=RULES_VERSION)
+        self._workshop = Workshop(self._clock, certificate_seen=self._metrics.set_certificate)
         self._view = View(version=VERSION, vantage=settings.vantage, started_second=self._clock.now_us() // SECOND_US)
         self._ledger = Ledger(settings.ledger.url, settings.vantage)
         self._casework = Casework(
@@ -73,12 +74,16 @@ class Daemon:
             metrics=self._metrics,
             view=self._view,
             note=lambda lapse: self._teller.remark(lapse),
+            amended=lambda: self._months.amended(),
+        )
+        self._months = MonthBook(
+            address=settings.ledger.url, metrics=self._metrics, paused=lambda: self._queue.troubled
         )
         self._teller = Teller(
             metrics=self._metrics,
             view=self._view,
             turned=self._casework.issues.turned,
-            on_kept=self._casework.cases.kept,
+            on_kept=self._kept,
             on_turns=self._casework.messenger.office.wake,
             on_unrecorded=self._casework.messenger.office.urgent,
         )
@@ -107,21 +112,24 @@ class Daemon:
             paused=lambda: self._queue.troubled,
         )
         self._tls = self._workshop.listener_tls(settings)
-        self._listener = Listener(
-            host=settings.listener.host,
-            port=settings.listener.port,
-            tls=self._tls,
-            render=self._metrics.render,
-            healthy=self._vigil.healthy,
-            ready=self._vigil.ready,
-            reload=self.reload,
-            api=self._api(settings.listener),
-        )
+        self._listener = self._listen_as(settings.listener)
         self._runner: Runner | None = None
         self._started = asyncio.Event()
         self._asked_to_stop = False
         self._reloading = asyncio.Lock()
         self._clock_is_off = False
+
+    def _listen_as(self, listener: ListenerSettings) -> Listener:
+        return Listener(
+            host=listener.host,
+            port=listener.port,
+            tls=self._tls,
+            render=self._metrics.render,
+            healthy=self._vigil.healthy,
+            ready=self._vigil.ready,
+            reload=self.reload,
+            api=self._api(listener),
+        )
 
     def _api(self, listener: ListenerSettings) -> Api:
         operations = (
@@ -178,6 +186,7 @@ class Daemon:
             asyncio.create_task(self._vigil.watch_forever()),
             asyncio.create_task(self._herald.tell_forever()),
             *map(asyncio.create_task, self._casework.work()),
+            asyncio.create_task(self._months.follow_forever()),
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
@@ -266,12 +275,14 @@ class Daemon:
         self._herald.configure(settings.on_condition)
         self._vigil.configure([*terms], settings.blind_after_s, max(_timeouts_s(settings)))
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
+        self._months.configure(terms, states)
         self._pages.configure([PageCharge.of(*page) for page in self._workshop.pages(settings)])
         for state in states.values():
             self._view.recover(state)
             self._metrics.show_state(state.target, state)
 
     def _show_chain(self, recovery: Recovery) -> None:
+        self._metrics.set_chain_problems(len(recovery.problems))
         if recovery.head.seq:
             self._view.chain = (recovery.head.seq, recovery.head.digest)
             self._metrics.set_chain_head(sequence=recovery.head.seq, digest=recovery.head.digest)
@@ -296,6 +307,7 @@ class Daemon:
         for last in (self._workshop.close(), self._listener.stop(), self._ledger.close()):
             await _whatever_happens(last, until_s - asyncio.get_running_loop().time())
         self._casework.archive.close()
+        self._months.close()
         if waiting:
             lost = "the ledger will say of these seconds that nobody looked"
             log.error("ledger.left_unwritten", records=waiting, meaning=lost)
@@ -317,6 +329,11 @@ class Daemon:
             except LedgerError as error:
                 log.warning("ledger.not_cut", reason=str(error))
             await asyncio.sleep(RETENTION_REST_S if finished else RETENTION_PAUSE_S)
+
+    def _kept(self, step: Step) -> None:
+        """Hear of every second that is in the ledger."""
+        self._casework.cases.kept(step)
+        self._months.observe(step)
 
     def _second_begins(self, second: int) -> None:
         assert self._runner is not None

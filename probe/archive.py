@@ -45,6 +45,7 @@ class Archive:
         settings: Callable[[], Settings],
         told: Callable[[Happening | CaseHappening], None],
         sheets: Sheets,
+        amended: Callable[[], None] = lambda: None,
     ) -> None:
         self._address = address
         self._ledger = ledger
@@ -52,6 +53,7 @@ class Archive:
         self._settings = settings
         self._told = told
         self._sheets = sheets
+        self._amended = amended
         self._worker = Worker("ledger-reader")
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -132,6 +134,7 @@ class Archive:
         # Cancelled or not, it is kept or refused as a whole; the next reading tells which.
         amendment = await self._bounded(self._ledger.amend(deciding))
         log.info("ledger.amended", remark=str(amendment))
+        self._amended()
         return (*seen, amendment)
 
     def _check(self) -> None:

@@ -42,8 +42,14 @@ class Casework:
         metrics: Metrics,
         view: View,
         note: Callable[[Lapse], None],
+        amended: Callable[[], None] = lambda: None,
     ) -> None:
-        """`note` passes on to the ledger that an obligation was missed, without waiting."""
+        """`note` passes on to the ledger that an obligation was missed, without waiting.
+
+        `amended` hears that an amendment was kept.
+        """
+        self._amended = amended
+        self._metrics = metrics
         self._ledger = ledger
         self._troubled = troubled
         sheets = Sheets(address, settings, clock)
@@ -65,6 +71,7 @@ class Casework:
             settings=settings,
             told=self._told,
             sheets=sheets,
+            amended=amended,
         )
 
     def take_up(self, kept: Iterable[Lapse]) -> None:
@@ -85,6 +92,8 @@ class Casework:
         pledges = {name: pledges_of(settings, name) for name in terms}
         calls = {name: whom_to_call(contacts_of(settings, name), pledges[name]) for name in terms}
         self.issues.configure(pledges)
+        # Where there is no line, whom to call are persons.
+        self._metrics.contract.name_lines({name: call for name, call in calls.items() if pledges[name].has_line})
         self.cases.configure(_case_terms(settings, terms), {name: state.next_second for name, state in states.items()})
         self.messenger.configure(couriers, settings.vantage, terms, calls)
         return calls
@@ -108,6 +117,7 @@ class Casework:
                 for remark in await self._ledger.take_inbox():
                     if isinstance(remark, Amendment):
                         log.info("ledger.amended", remark=str(remark))
+                        self._amended()
                     else:
                         self._told(remark)
             except LedgerError as error:

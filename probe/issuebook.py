@@ -15,7 +15,7 @@ from probe.core.happenings import Happening
 from probe.core.lapses import Lapse
 from probe.core.lapsing import Debt, debt_of_issue, ending_of_issue
 from probe.core.lives import NO_LIVES, Life, Lives, distinct
-from probe.core.obligations import Obligation, Pledges, obligations
+from probe.core.obligations import Obligation, ObligationState, Pledges, obligations
 from probe.issues import summary_of
 from probe.lapsebook import LapseBook
 from probe.ledger import LedgerError, lives_in
@@ -103,6 +103,12 @@ class IssueBook:
             every = distinct(self._lives.get(target, NO_LIVES))
             current = [self._owed(life, now_us) for life in every if not _is_over(life)]
             self._view.show_issues(target, [summary_of(*one) for one in current])
+            self._metrics.contract.show_issues(
+                target, {life.issue: life.procedure.opened_us // SECOND_US for life, _ in current}
+            )
+            self._metrics.contract.show_overdue(
+                target, Counter(one.name for _, owed in current for one in owed if _is_overdue(one))
+            )
             self._metrics.show_obligations(
                 target, Counter((one.name, one.state) for _, owed in current for one in owed)
             )
@@ -148,6 +154,11 @@ class IssueBook:
     async def _print_call_sheet(self, target: str, issue: str) -> None:
         if sheet := await self._sheets.text_of(target, issue):
             log.critical("critical_issue.call_sheet", target=target, issue=issue, page=sheet)
+
+
+def _is_overdue(one: Obligation) -> bool:
+    """Say whether it was due and has not come, while one that came late is missed for ever."""
+    return one.state is ObligationState.MISSED and not one.met_us
 
 
 def _is_over(life: Life) -> bool:

@@ -2,8 +2,9 @@
 
 import hashlib
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import aiodns
@@ -36,8 +37,12 @@ class Workshop:
     connections of all others as they are.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, *, certificate_seen: Callable[[str, Surface, int], None] = lambda *_: None
+    ) -> None:
+        """`certificate_seen` hears until which second a certificate is good that a target has shown."""
         self.clock = clock
+        self._certificate_seen = certificate_seen
         self.resolver = aiodns.DNSResolver(timeout=RESOLVER_TIMEOUT_S, tries=RESOLVER_TRIES)
         self.others = OtherResolvers()
         self._trust = lru_cache(TRUST_STORES_KEPT_MAX)(lambda ca_file, _identity: trust(ca_file))
@@ -176,6 +181,7 @@ class Workshop:
             tls=self._context(target.api.ca_file) if target.api.base_url.startswith("https:") else None,
             in_flight_max=target.in_flight_max,
             others=self.others,
+            certificate_seen=partial(self._certificate_seen, target.name, Surface.API),
         )
 
     def _smtp(self, target: Target, vantage: str) -> SmtpSurface:
@@ -189,6 +195,7 @@ class Workshop:
             tls=self._context(target.smtp.ca_file) if target.smtp.tls != "none" else None,
             in_flight_max=target.in_flight_max,
             others=self.others,
+            certificate_seen=partial(self._certificate_seen, target.name, Surface.SMTP),
         )
 
     def _context(self, ca_file: Path | None) -> ssl.SSLContext:

@@ -31,6 +31,7 @@ RUNNER = frozenset(
         "lapsebook",
         "lanes",
         "messenger",
+        "monthbook",
         "not_made",
         "plan",
         "sheets",

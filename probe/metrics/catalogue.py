@@ -90,6 +90,14 @@ ISSUE_OPENED = _gauge(
     "target",
 )
 ISSUE_TURNS = _counter("critical_issue_turns_total", "Turns of Critical Issues.", "target", "turn")
+ISSUE_SINCE = _gauge(
+    "critical_issue_since_timestamp_seconds",
+    "Second to which the opening of a Critical Issue is dated back, until it is over: both sides agreed, or no issue.",
+    "target",
+    "issue",
+    "line",
+    "call",
+)
 OBLIGATIONS = _gauge(
     "obligations",
     "What is owed in Critical Issues that are not over, and is pending or was missed.",
@@ -110,6 +118,39 @@ CASE_OBLIGATIONS = _gauge(
     "target",
     "obligation",
     "state",
+)
+OBLIGATIONS_OVERDUE = _gauge(
+    "obligations_overdue",
+    "What is owed in Critical Issues that are not over, was due, and has not come until now.",
+    "target",
+    "obligation",
+)
+MONTH_SECONDS = _gauge(
+    "month_seconds",
+    "Seconds of this calendar month (UTC) so far, without excluded ones, by the verdict of the target as a whole.",
+    "target",
+    "verdict",
+)
+MONTH_UNAVAILABLE = _gauge(
+    "month_unavailable_seconds",
+    "Unavailable seconds of this calendar month (UTC) so far, without excluded ones, of the target as a whole.",
+    "target",
+    "basis",
+)
+MONTH_EXCLUDED = _gauge(
+    "month_excluded_seconds", "Seconds of this calendar month (UTC) so far that amendments exclude.", "target"
+)
+MONTH_BUDGET = _gauge(
+    "month_budget_seconds",
+    "Unavailable seconds that the objective allows in the whole of this calendar month (UTC).",
+    "target",
+)
+OBJECTIVE = _gauge("objective_ratio", "Share of the month's seconds that must not be unavailable.", "target")
+CERTIFICATE_EXPIRY = _gauge(
+    "certificate_expiry_timestamp_seconds",
+    "When the certificate expires that the target showed last; none is shown by a surface without TLS.",
+    "target",
+    "surface",
 )
 LAST_JUDGED = _gauge(
     "last_judged_second_timestamp_seconds", "Last second that was judged; 0 before the first.", "target"
@@ -170,6 +211,9 @@ CHAIN_HEAD_SEQUENCE = _gauge("ledger_chain_head_sequence", "Sequence number of t
 CHAIN_HEAD_DIGEST = _gauge(
     "ledger_chain_head_digest",
     "First 52 bits of the newest batch's digest as a number: a witness of the chain outside of the ledger.",
+)
+CHAIN_PROBLEMS = _gauge(
+    "ledger_chain_problems", "Problems found in the newest part of the hash chain at the last start; 0 if it held."
 )
 CONFIG_RELOAD_SUCCESSFUL = _gauge("config_last_reload_successful", "1 if the last load of the settings worked, else 0.")
 CONFIG_RELOAD_SUCCESS_TIME = _gauge(

@@ -20,6 +20,7 @@ from probe.core.notices import Delivery
 from probe.core.obligations import Duty, ObligationState
 from probe.metrics import catalogue
 from probe.metrics.books import Families, TargetBook
+from probe.metrics.contract_book import ContractBook
 from probe.metrics.exposition import CONTENT_TYPES, Exposition
 from probe.metrics.families import SECOND_US, Scalar
 from probe.metrics.negotiation import choose_format, gzip_accepted
@@ -69,6 +70,7 @@ class Metrics:
         families = self._families = Families(registry)
         scalar, histogram = families.scalar, families.histogram
         self._books: dict[str, TargetBook] = {}
+        self.contract = ContractBook(families)
         self._controls: frozenset[str] = frozenset()
         self._sources = frozenset[str]()
         self._couriers = frozenset[str]()
@@ -88,6 +90,7 @@ class Metrics:
         self._queue_limit = scalar(catalogue.LEDGER_QUEUE_LIMIT).cell()
         self._chain_sequence = scalar(catalogue.CHAIN_HEAD_SEQUENCE).cell()
         self._chain_digest = scalar(catalogue.CHAIN_HEAD_DIGEST).cell()
+        self._chain_problems = scalar(catalogue.CHAIN_PROBLEMS).cell()
         self._reload_successful = scalar(catalogue.CONFIG_RELOAD_SUCCESSFUL).cell()
         self._reload_time = scalar(catalogue.CONFIG_RELOAD_SUCCESS_TIME).cell()
         built = scalar(catalogue.BUILD_INFO).cell(version, platform.python_version(), str(rules_version))
@@ -116,6 +119,7 @@ class Metrics:
         kept = {(name, surface) for name, surfaces in watched.items() for surface in surfaces}
         self._families.forget_unless(lambda labels: self._is_configured(labels, watched, kept))
         self._books = {name: TargetBook(self._families, name, surfaces) for name, surfaces in watched.items()}
+        self.contract.configure(watched)
         for control in sorted(self._controls):
             self._control(control, worked=True, cause=Cause.ACCEPTED)
             success = self._families.scalar(catalogue.CONTROL_SUCCESS)
@@ -286,6 +290,16 @@ class Metrics:
         """Show the head of the ledger's chain, as it was found at the start."""
         self._chain_sequence.value = sequence
         self._chain_digest.value = int(digest[:DIGEST_HEX_DIGITS] or "0", 16)
+
+    def set_chain_problems(self, problems: int) -> None:
+        """Show how many problems a start has found in the chain."""
+        self._chain_problems.value = problems
+
+    def set_certificate(self, target: str, surface: Surface, expires_second: int) -> None:
+        """Show until when the certificate is good that a surface has shown."""
+        book = self._books.get(target)
+        if book is not None and surface in book.surfaces:
+            self._families.scalar(catalogue.CERTIFICATE_EXPIRY).cell(target, surface).value = expires_second
 
     def set_ledger(
         self, *, writable: bool, queue_records: int, queue_records_max: int, unrecorded_seconds: int

@@ -8,6 +8,7 @@ attempt goes on with one fresh connection at once, within the same deadline, and
 import asyncio
 import ssl
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import aiodns
@@ -85,7 +86,10 @@ class ApiSurface:
         tls: ssl.SSLContext | None,
         in_flight_max: int,
         others: OtherResolvers | None = None,
+        certificate_seen: Callable[[int], None] = lambda _second: None,
     ) -> None:
+        """`certificate_seen` hears until which second the certificate is good that a fresh connection was shown."""
+        self._certificate_seen = certificate_seen
         origin = origin_of(settings.base_url.rstrip("/") + settings.path, tls)
         self._template = RequestTemplate(settings, origin, target=target, vantage=vantage)
         self._dialer = Dialer(resolver, origin.host, origin.port, settings.family, others or OtherResolvers())
@@ -187,6 +191,8 @@ class ApiSurface:
             journey.arrived = Arrived()
         journey.connection = Connection.FRESH if kept is None else Connection.RENEWED
         fresh = await connect(self._dialer, journey.watch, self._tls, journey.arrived)
+        if fresh.certificate_expires_second:
+            self._certificate_seen(fresh.certificate_expires_second)
         await self._ride(fresh, journey, request)
 
     def _is_too_late_to_renew(self, written_us: int) -> bool:

@@ -177,6 +177,12 @@ def trust(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
+def expiry_of(shaken: ssl.SSLObject) -> int:
+    """Return the second in which the certificate expires that a peer has shown; 0 if it was not verified."""
+    certificate = shaken.getpeercert()
+    return ssl.cert_time_to_seconds(str(certificate["notAfter"])) if certificate else 0
+
+
 def cause_of_tls(error: ssl.SSLError) -> Cause:
     """Say what a failed handshake means. Alerts by RFC 8446 section 6; certificate errors by OpenSSL's verify code."""
     if isinstance(error, ssl.SSLCertVerificationError):

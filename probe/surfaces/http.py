@@ -25,7 +25,7 @@ from probe.clock import monotonic_us
 from probe.core.endings import cause_of_errno, own_cause_of
 from probe.core.model import Cause, Phase
 from probe.core.replies_api import ApiReply, Ended, Ending
-from probe.surfaces.dial import Dialer, cause_of_tls
+from probe.surfaces.dial import Dialer, cause_of_tls, expiry_of
 from probe.surfaces.path import packets_lost
 from probe.surfaces.watch import Trouble, Watch
 
@@ -89,6 +89,7 @@ class HttpConnection(ResponseHandler):
         self.opened_us = self.idle_since_us = monotonic_us()
         self.uses = 0
         self.address = ""
+        self.certificate_expires_second = 0  # without TLS there is none
         self.head_bytes = 0
         self.lost_by: BaseException | None = None
         self._head_is_whole = False
@@ -251,6 +252,8 @@ async def connect(dialer: Dialer, watch: Watch, tls: ssl.SSLContext | None, arri
             raise
     connection.address = arrived.address
     assert connection.transport is not None
+    if tls is not None:
+        connection.certificate_expires_second = expiry_of(connection.transport.get_extra_info("ssl_object"))
     # Without this up to 64 KiB count as written while they wait in the process. 0 would stop writing for ever, since
     # TLS transports compare with "not less".
     connection.transport.set_write_buffer_limits(high=1, low=0)

@@ -13,6 +13,7 @@ server can't take an empty message for one of ours. A connection on which anythi
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
 from zlib import crc32
 
 import aiodns
@@ -93,7 +94,10 @@ class SmtpSurface:
         tls: ssl.SSLContext | None,
         in_flight_max: int,
         others: OtherResolvers | None = None,
+        certificate_seen: Callable[[int], None] = lambda _second: None,
     ) -> None:
+        """`certificate_seen` hears until which second the certificate is good that a fresh connection was shown."""
+        self._certificate_seen = certificate_seen
         assert tls is not None or settings.tls == "none"
         self._settings = settings
         self._clock = clock
@@ -254,7 +258,8 @@ class SmtpSurface:
 
     async def _go_over_to_tls(self, wire: Wire, *, asked: bool) -> None:
         assert self._tls is not None
-        await wire.shake_hands(self._tls, self._settings.host, asked=asked)
+        if expires_second := await wire.shake_hands(self._tls, self._settings.host, asked=asked):
+            self._certificate_seen(expires_second)
 
     async def _say_ehlo(self, trip: Trip, wire: Wire) -> dict[str, str]:
         trip.watch.enter(Phase.EHLO)

@@ -32,7 +32,7 @@ from typing import Final, cast
 from probe.clock import monotonic_us
 from probe.core.endings import own_cause_of
 from probe.core.model import Cause
-from probe.surfaces.dial import cause_of_tls
+from probe.surfaces.dial import cause_of_tls, expiry_of
 from probe.surfaces.path import packets_lost
 from probe.surfaces.smtp_reader import Malformed, Reply, ReplyReader, printable
 from probe.surfaces.watch import Trouble
@@ -88,8 +88,10 @@ class Wire(asyncio.Protocol):
         self._owed -= 1
         return self._replies.popleft()
 
-    async def shake_hands(self, context: ssl.SSLContext, name: str, *, asked: bool) -> None:
+    async def shake_hands(self, context: ssl.SSLContext, name: str, *, asked: bool) -> int:
         """Go over to TLS, with certificate and name verified by the context; raise Trouble.
+
+        Return the second in which the certificate expires, as `expiry_of` does.
 
         `asked` says that STARTTLS came before; without it the port itself speaks TLS.
 
@@ -108,6 +110,7 @@ class Wire(asyncio.Protocol):
             if self._ended is not None:
                 raise self._ended
             await self._wait()
+        return expiry_of(self._tls)
 
     def expect_banner(self) -> None:
         """Note that the server owes its greeting."""

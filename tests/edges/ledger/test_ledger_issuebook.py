@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
 from probe import clock
@@ -232,3 +232,35 @@ async def test_a_ledger_that_cannot_be_read_is_read_again(scene: Scene, path: Pa
     with capture_logs():
         await scene.book.look()
     assert len(scene.shown()) == 1
+
+
+async def test_an_issue_is_in_the_metrics_until_it_is_over(scene: Scene) -> None:
+    """It is shown through its restoration; what came late is overdue no more, although it was missed."""
+    await scene.look()
+    scene.metrics.contract.name_lines({"main": "+44 20 7946 0000"})
+    scene.play(down=4, up=0)
+    await scene.look()
+    issue = scene.shown()[0]["issue"]
+    line = f'call="+44 20 7946 0000",issue="{issue}",line="severity-1",target="main"'
+    since = f"sev1probe_critical_issue_since_timestamp_seconds{{{line}}} "
+    opened = scene.script.next_second - 4
+    text = generate_latest(scene.registry).decode()
+    assert float(text.split(since)[1].split("\n")[0]) == opened
+    overdue = 'sev1probe_obligations_overdue{obligation="call_line",target="main"} '
+    assert f"{overdue}0.0" in text
+
+    scene.clock.us += Pledges().call_within_us + 9 * clock.SECOND_US
+    await scene.look()
+    assert f"{overdue}1.0" in generate_latest(scene.registry).decode()
+    scene.tell(Act.LINE_CALLED, issue=issue)
+    await scene.look()
+    assert f"{overdue}0.0" in generate_latest(scene.registry).decode()
+    assert scene.metric("call_line", "missed") == 1
+
+    scene.play(down=0, up=4)
+    await scene.look()
+    assert since in generate_latest(scene.registry).decode()
+    for party in Party:
+        scene.tell(Act.AGREED, issue=issue, party=party)
+    await scene.look()
+    assert since not in generate_latest(scene.registry).decode()

@@ -20,6 +20,7 @@ from probe.core.case_obligations import CaseDuty
 from probe.core.engine import skip
 from probe.core.model import Cause, ClockState, ControlOutcome, Statement, Surface, Suspicion, Synchronisation
 from probe.core.obligations import Duty, ObligationState
+from probe.core.totals import Count
 from probe.metrics.catalogue import CATALOGUE
 from probe.metrics.metrics import PagePoll
 
@@ -45,8 +46,12 @@ CLOSED_SETS: dict[str, set[str]] = {
     "state": {"pending", "missed"},
     "stage": {"draft", "open", "submitted", "answered"},
     "source": {"page"},
+    "issue": {"main-1"},
+    "line": {"severity-1"},
+    "call": {"+44 20 7946 0000"},
     "outcome": set(PagePoll),
 }
+ISSUE = "main-1"
 CLOCK = ClockState(
     second=1,
     read_us=1,
@@ -93,6 +98,21 @@ def tell_everything(scene: Any, story: Any) -> None:
         scene.metrics.observe_remark(remark)
     scene.metrics.set_control("dns", 998_600, True)
     scene.metrics.set_blind("main", True)
+    tell_contract(scene)
+    scene.metrics.set_certificate("main", Surface.API, 1_702_000_000)
+    scene.metrics.set_chain_problems(0)
+
+
+def tell_contract(scene: Any) -> None:
+    """Show an issue that is not over, a call back that is late, and a month of 31 days."""
+    scene.metrics.contract.name_lines({"main": "+44 20 7946 0000"})
+    scene.metrics.contract.show_issues("main", {ISSUE: 1_700_000_001})
+    scene.metrics.contract.show_overdue("main", {Duty.CALL_BACK: 1})
+    scene.metrics.contract.show_month(
+        "main",
+        Count(available=5, unavailable_literal=3, inconclusive=1, excluded=2, range_seconds=31 * 86_400),
+        999_900,
+    )
 
 
 def exposition(scene: Any) -> str:
@@ -335,6 +355,36 @@ def test_pages_that_are_not_configured_have_no_series(scene: Any) -> None:
 
     assert scene.value(name, source="page", outcome="read") is None
     assert scene.value(name, source="other", outcome="read") == 0
+
+
+def test_an_issue_is_shown_until_it_is_over_with_the_number_to_call(scene: Any) -> None:
+    """One line for each issue that is not over; a target without the line names none, and others are left alone."""
+    scene.configure(targets=("main", "other"))
+    scene.metrics.contract.name_lines({"main": "+44 20 7946 0000"})
+    shown = "sev1probe_critical_issue_since_timestamp_seconds"
+    with_line = {"target": "main", "issue": "main-1", "line": "severity-1", "call": "+44 20 7946 0000"}
+    without = {"target": "other", "issue": "other-1", "line": "", "call": ""}
+
+    scene.metrics.contract.show_issues("main", {"main-1": 11})
+    scene.metrics.contract.show_issues("other", {"other-1": 12})
+    scene.metrics.contract.show_issues("gone", {"gone-1": 13})
+    assert (scene.value(shown, **with_line), scene.value(shown, **without)) == (11, 12)
+    assert "gone" not in generate_latest(scene.registry).decode()
+
+    scene.metrics.contract.name_lines({"main": "+1 555 0100"})
+    scene.metrics.contract.show_issues("main", {"main-1": 11})
+    assert scene.value(shown, **with_line) is None
+    assert scene.value(shown, **{**with_line, "call": "+1 555 0100"}) == 11
+
+    scene.metrics.contract.show_issues("main", {})
+    assert generate_latest(scene.registry).decode().count(f"{shown}{{") == 1
+
+
+@pytest.mark.parametrize(("days", "budget_s"), [(28, 241.92), (29, 250.56), (30, 259.2), (31, 267.84)])
+def test_the_budget_is_of_the_calendar_month(scene: Any, days: int, budget_s: float) -> None:
+    """99.99 % of a month leave 259.2 s where it has 30 days."""
+    scene.metrics.contract.show_month("main", Count(range_seconds=days * 86_400), 999_900)
+    assert scene.value("sev1probe_month_budget_seconds", target="main") == budget_s
 
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:

@@ -94,7 +94,10 @@ class MonthBook:
         try:
             amendments = await self._worker.run(lambda: remarks_of(self._address, RemarkKind.AMENDMENT))
             for target, following in stale:
+                begun_s = asyncio.get_running_loop().time()
                 await self._read(target, following, in_force(amendments))
+                # Of hundreds of targets' months the processor shall have time for the attempts as well.
+                await asyncio.sleep(asyncio.get_running_loop().time() - begun_s)
         except LedgerError as error:
             log.warning("month.not_read", reason=str(error))
             return False

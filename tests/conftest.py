@@ -16,6 +16,7 @@ REPORTED = ("aiohttp", "aiosmtplib", "uvloop", "SQLAlchemy", "pydantic", "promet
 # Debian keeps servers where a plain user's PATH does not look.
 SERVER_FOLDERS = ("/usr/sbin", "/sbin", "/usr/lib/postfix/sbin", "/usr/lib/postgresql/*/bin")
 DEBIAN_PACKAGES = {
+    "amtool": "prometheus-alertmanager",
     "initdb": "postgresql",
     "master": "postfix",
     "nginx": "nginx-light",

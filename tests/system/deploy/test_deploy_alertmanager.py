@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from probe.core.notices_of_cases import SUPPORT_CASE
+from probe.core.notices_of_lapses import OBLIGATION_MISSED
+
 if TYPE_CHECKING:
     from tests.system.deploy.conftest import Kit
 
@@ -34,6 +37,12 @@ ROUTES: list[tuple[dict[str, str], str]] = [
     ({**ISSUE, "severity": "critical", "line": "severity-1"}, "severity-1-line"),
     ({**ISSUE, "severity": "critical"}, "on-call"),  # by a contract without that line
     ({"alertname": "Sev1probeBlind", "severity": "warning", "target": "main", "vantage": "ops-1"}, "on-call"),
+    (
+        {"alertname": OBLIGATION_MISSED, "severity": "critical", "line": "severity-1", "target": "main"},
+        "severity-1-line",
+    ),
+    ({"alertname": OBLIGATION_MISSED, "severity": "warning", "target": "main"}, "mail-team"),
+    ({"alertname": SUPPORT_CASE, "severity": "warning", "target": "main"}, "mail-team"),
     ({"alertname": "Sev1probeTest", "severity": "info", "vantage": "ops-1"}, "mail-team"),
 ]
 BY_SEVERITY = {"critical": "on-call", "warning": "mail-team", "info": "mail-team"}
@@ -68,7 +77,7 @@ def routed(amtool: Callable[..., str], labels: Mapping[str, str]) -> str:
 def test_amtool_accepts_the_example(amtool: Callable[..., str]) -> None:
     """`amtool check-config` reads the configuration and its templates."""
     said = amtool("check-config", "alertmanager.example.yml")
-    assert "5 inhibit rules" in said
+    assert "6 inhibit rules" in said
     assert "1 templates" in said
 
 
@@ -79,6 +88,8 @@ def test_every_alert_is_routed_to_who_has_to_act(kit: "Kit", amtool: Callable[..
         labels = {label: value for label, value in alert["labels"].items() if value}
         if name == "Sev1probeCriticalIssue":
             labels["line"] = "severity-1"
+        if name == "Sev1probeLineNotCalled":
+            labels["line"] = "severity-1"  # of the obligation call_line
         by_line = "severity-1-line" if "line" in labels else BY_SEVERITY[labels["severity"]]
         cases.append(({"alertname": name, "target": "main", **labels}, BY_NAME.get(name, by_line)))
     with ThreadPoolExecutor(2) as workers:
@@ -91,12 +102,12 @@ def test_what_silences_and_is_silenced_are_alerts_that_there_are(kit: "Kit") -> 
     config = yaml.safe_load((kit.path / "alertmanager" / "alertmanager.example.yml").read_text())
     about = {alert["labels"].get("about") for alert in kit.alerts.values()}
     for rule in config["inhibit_rules"]:
-        assert set(rule["equal"]) <= {"target", "vantage"}
+        assert set(rule["equal"]) <= {"target", "vantage", "obligation"}
         for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
             label, _, value = matcher.replace("!=", "=").replace("=~", "=").partition("=")
             for word in value.strip('"').split("|"):
                 if label == "alertname" and not word.endswith(".*"):
-                    assert word in kit.alerts, matcher
+                    assert word in {*kit.alerts, OBLIGATION_MISSED}, matcher
                 if label == "about":
                     assert word in about, matcher
 
@@ -127,7 +138,7 @@ def test_people_read_whom_to_call_and_later_that_it_is_over(amtool: Callable[...
     assert rendered(amtool, tmp_path, "title", FIRING) == FIRING["annotations"]["summary"]  # type: ignore[index]
     text = rendered(amtool, tmp_path, "text", FIRING)
     assert "+44 20 7946 0000" in text
-    assert "Issue: http://ops-1:9747/api/v1/issues/main-1" in text
+    assert "Call sheet: http://ops-1:9747/api/v1/issues/main-1" in text
     assert "Runbook: deploy/runbooks/Sev1probeCriticalIssue.md" in text
     assert "OVER" not in text
 

@@ -24,7 +24,15 @@ ALERTS: list[tuple[dict[str, Any], set[str]]] = [
     (alert("Sev1probeShortUnavailability", "warning", about="service"), {"Sev1probeCriticalIssue"}),
     (alert("Sev1probeBudgetBurningSlow", "info", about="service"), {"Sev1probeCriticalIssue"}),
     (alert("Sev1probeCriticalIssueNotRecorded", "critical", about="issue"), {"Sev1probeCriticalIssue"}),
-    (alert("Sev1probeCallBackOverdue", "critical", line="severity-1", about="obligation"), set()),
+    (
+        alert("Sev1probeCallBackOverdue", "critical", line="severity-1", obligation="call_back", about="obligation"),
+        set(),
+    ),
+    (
+        alert("Sev1probeLineNotCalled", "critical", obligation="call_line", about="obligation"),
+        {"Sev1probeObligationMissed"},
+    ),
+    (alert("Sev1probeObligationMissed", "critical", obligation="call_line", line="severity-1"), set()),
     (alert("Sev1probeLedgerNotWritten", "critical", "", about="prober"), set()),
     (OTHER_VANTAGE, set()),
     (alert("Sev1probeShortUnavailability", "warning", "other", about="service"), set()),
@@ -77,6 +85,7 @@ def test_an_open_issue_silences_its_smaller_alerts_and_a_blind_prober_what_it_ca
     assert set(pager.told("severity-1-line")) == {
         ("Sev1probeCriticalIssue", "firing"),
         ("Sev1probeCallBackOverdue", "firing"),
+        ("Sev1probeObligationMissed", "firing"),
     }
     post(url, [{**ISSUE, "endsAt": "2020-01-01T00:00:00Z"}])
     until(lambda: ("Sev1probeCriticalIssue", "resolved") in pager.told("severity-1-line"), "the end is told")

@@ -22,6 +22,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMappingResult,
 )
 
+from probe.core.case_obligations import CaseDuty
 from probe.core.model import Basis, Fault, Phase, Verdict
 from probe.core.obligations import Duty, ObligationState
 
@@ -80,14 +81,17 @@ FAULT_WORDS: Final[Mapping[str, Word]] = {
 }
 # What was due and has not come until now; the query tells it from what came late.
 OVERDUE: Final = "overdue"
+CAME_LATE: Final = "came_late"
 OBLIGATION_WORDS: Final[Mapping[str, Word]] = {
     Duty.CALL_LINE: ("we call the Severity 1 line", "text"),
     Duty.SUBMIT_CASE: ("we submit a Support Case", "text"),
     Duty.CALL_BACK: ("they call back within 15 minutes", "text"),
     Duty.UPDATE: ("they give an update", "text"),
+    CaseDuty.RESPOND: ("they answer in Business Hours", "text"),
     ObligationState.PENDING: ("pending", BETWEEN),
     OVERDUE: ("overdue", THEIRS),
-    ObligationState.MISSED: ("came late", BETWEEN),
+    CAME_LATE: ("came late", BETWEEN),
+    ObligationState.MISSED: ("missed", THEIRS),
 }
 # Connecting is dashed, the service itself is drawn through, so that few colours do for many phases.
 CONNECTING: Final = (Phase.LOOKUP, Phase.CONNECT, Phase.TLS, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.AUTH)

@@ -44,7 +44,7 @@ def build() -> Dashboard:
     begun = begin(FRAME)
     fill(begun, "", [*_budgets(), *_availabilities(), _coverage(), _issues_opened()])
     fill(begun, "Day by day", month_days.days())
-    fill(begun, "Critical Issues, and both bases by surface", [_incidents(), _by_surface()])
+    fill(begun, "Critical Issues, obligations, and both bases by surface", [_incidents(), _missed(), _by_surface()])
     fill(begun, "How the budget went", [_budget_over_time(), _left_out(), _suspected()])
     return begun
 
@@ -159,7 +159,7 @@ def _incidents() -> Panel:
                 unit=units.NoUnit,
                 no_value="No Critical Issue was open in this range",
                 page="docs/issues.md",
-                width=12,
+                width=9,
             ),
             [Query(f"max by (target) (max_over_time({opened}[$__interval])) * 1000 > 0")],
             [_group(grouped), *columns(title)],
@@ -171,6 +171,24 @@ def _incidents() -> Panel:
 
 def _group(fields: Mapping[str, Mapping[str, object]]) -> DataTransformerConfig:
     return DataTransformerConfig(id_val="groupBy", options={"fields": fields})
+
+
+def _missed() -> Panel:
+    missed = f"sev1probe_obligations_missed_total{{{TARGETS}}}"
+    title = {"target": "Target", "obligation": "Obligation", "Value": "Missed"}
+    return rows(
+        About(
+            title="Obligations missed",
+            description="What was owed in Critical Issues and Support Cases, by either side, and did not come in "
+            "time. Each with its times: sev1probe issue show.",
+            unit=units.Short,
+            no_value="No obligation was missed in this range",
+            page="docs/issues.md",
+            width=6,
+        ),
+        [Query(f"round(sum by (target, obligation) (increase({missed}[$__range]))) > 0", now=True)],
+        columns(title),
+    ).override_by_name("Obligation", [look.as_words(look.words(look.OBLIGATION_WORDS))])
 
 
 def _by_surface() -> Panel:
@@ -195,7 +213,7 @@ def _by_surface() -> Panel:
             unit=COUNTED_SECONDS,
             no_value="No second was judged in this range",
             page="docs/metrics.md",
-            width=12,
+            width=9,
         ),
         [
             Query(f"round({unavailable(Basis.LITERAL)})", now=True),

@@ -147,9 +147,9 @@ def _strip_of_seconds() -> Panel:
     return strip(
         About(
             title="Strip of seconds",
-            description="The worst verdict of the seconds in each step, by surface, and whether our controls "
-            "worked in the same step. One step is one scrape or more: zoom in to see single scrapes. A gap means "
-            "that no second was judged in the step.",
+            description="The worst verdict of the seconds in each step, by surface, and whether our controls worked "
+            "in the same step. One step is one scrape or more: zoom in to see single scrapes. A gap means that no "
+            "second was judged in the step.",
             unit=units.NoUnit,
             no_value="No second was judged in this range",
             page="docs/attribution.md",
@@ -173,7 +173,7 @@ def _nearness() -> Panel:
                 unit=COUNTED_SECONDS,
                 no_value="No second was judged in this range",
                 page="docs/issues.md",
-                width=9,
+                width=8,
             ),
             Query(f"increase({seconds}[{window}s])"),
         ).max(window),
@@ -206,18 +206,18 @@ def _issues() -> Panel:
 
 
 def _obligations() -> Panel:
-    title = {"target": "Target", "obligation": "Obligation", "state": "State", "Value": "How many"}
+    title = {"target": "Target", "owed_in": "Owed in", "obligation": "Obligation", "state": "State"}
     mapped = look.as_words(look.words(look.OBLIGATION_WORDS))
     return (
         rows(
             About(
                 title="Obligations",
-                description="What each side owes in the Critical Issues that are not over, by whether it is pending "
-                "or was missed. By when, and what to say: sev1probe issue call-sheet, sev1probe issue show.",
+                description="What each side owes in Critical Issues and Support Cases that are not over. Overdue: was "
+                "due and has not come. By when, and what to say: sev1probe issue call-sheet, issue show, case show.",
                 unit=units.NoUnit,
                 no_value="Nothing is owed, or no prober is scraped (see the top)",
                 page="docs/issues.md",
-                width=7,
+                width=8,
             ),
             [Query(queries.owed(), now=True)],
             columns(title),

@@ -106,16 +106,25 @@ def quantile(share: float, histogram: str, selector: str, *labels: str) -> str:
 
 
 def owed() -> str:
-    """Count what is owed, by whether it is pending, overdue, or came late."""
-    owed, by = "sev1probe_obligations", "sum by (target, obligation)"
-    missed = f"{by} ({matching(owed, TARGETS, state=ObligationState.MISSED)})"
+    """Count what is owed in Critical Issues and Support Cases, by whether it is pending, overdue, or came late.
+
+    A case's is pending or missed: whether it came after all is in the ledger.
+    """
+    by = "sum by (target, obligation)"
+    missed = f"{by} ({matching('sev1probe_obligations', TARGETS, state=ObligationState.MISSED)})"
     overdue = f"{by} (sev1probe_obligations_overdue{{{TARGETS}}})"
-    return " or ".join(
+    pending = matching("sev1probe_obligations", TARGETS, state=ObligationState.PENDING)
+    of_issues = " or ".join(
         (
-            f"sum by (target, obligation, state) ({matching(owed, TARGETS, state=ObligationState.PENDING)}) > 0",
+            f"sum by (target, obligation, state) ({pending}) > 0",
             f'label_replace({overdue} > 0, "state", "{look.OVERDUE}", "", "")',
-            f'label_replace({missed} - {overdue} > 0, "state", "{ObligationState.MISSED}", "", "")',
+            f'label_replace({missed} - {overdue} > 0, "state", "{look.CAME_LATE}", "", "")',
         )
+    )
+    of_cases = f"sum by (target, obligation, state) (sev1probe_case_obligations{{{TARGETS}}}) > 0"
+    return " or ".join(
+        f'label_replace({owed}, "owed_in", "{what}", "", "")'
+        for owed, what in ((of_issues, "Critical Issue"), (of_cases, "Support Case"))
     )
 
 

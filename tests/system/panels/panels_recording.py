@@ -13,6 +13,7 @@ from typing import Final, TextIO
 
 from prometheus_client import CollectorRegistry
 
+from probe.core.case_obligations import CaseDuty
 from probe.core.endings import fault_of
 from probe.core.engine import TargetState, advance, begin, skip
 from probe.core.model import (
@@ -209,6 +210,11 @@ class Recorder:
     def _told(self, second: int) -> None:
         """Tell people of the outage; the chat is down, and what is owed to call is late."""
         metrics, into_s = self._metrics, second - OUTAGE.first
+        if into_s == 360:
+            metrics.observe_missed("main", Duty.CALL_LINE)
+        if into_s == 60:
+            pending = {(CaseDuty.RESPOND, ObligationState.PENDING): 1}
+            metrics.show_cases("main", {}, pending)
         if into_s in (60, 61):
             metrics.observe_delivery("pager", Delivery.TOLD)
             metrics.observe_delivery("chat", Delivery.FAILED)

@@ -14,6 +14,7 @@ import yaml
 from grafana import look
 from grafana.build import BUILDERS, texts
 from grafana.frame import DOCUMENTS_DEFAULT
+from probe.core.case_obligations import CaseDuty
 from probe.core.model import Fault, Verdict
 from probe.core.obligations import Duty, ObligationState
 from probe.metrics.catalogue import CATALOGUE
@@ -30,7 +31,7 @@ COLUMNS = 24
 OF_PROMETHEUS = {"up": {"job", "instance"}}
 ADDED_LABELS = {"job", "instance"}
 # Labels that a query makes up to tell its parts apart.
-MADE_UP_LABELS = {"reason", "row"}
+MADE_UP_LABELS = {"reason", "row", "owed_in"}
 UNITS = {value for name, value in vars(known_units).items() if isinstance(value, str) and not name.startswith("__")}
 
 SELECTOR = re.compile(r"\b((?:sev1probe_\w+)|up)\{([^}]*)\}")
@@ -177,7 +178,10 @@ def test_every_word_of_the_contract_has_a_colour_and_a_name() -> None:
     shown = " ".join(word for word, _ in look.STRIP_WORDS.values())
     assert [verdict for verdict in Verdict if verdict not in shown] == []
     assert set(look.FAULT_WORDS) == set(Fault)
-    assert set(look.OBLIGATION_WORDS) == {*Duty, ObligationState.PENDING, look.OVERDUE, ObligationState.MISSED}
+    assert set(look.OBLIGATION_WORDS) == {
+        *(*Duty, *CaseDuty),
+        *(ObligationState.PENDING, ObligationState.MISSED, look.OVERDUE, look.CAME_LATE),
+    }
 
 
 def test_grafana_is_told_where_prometheus_and_the_dashboards_are() -> None:

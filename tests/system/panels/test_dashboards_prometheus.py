@@ -191,15 +191,20 @@ def test_an_open_issue_shows_its_age_and_what_is_owed(prometheus: Prometheus) ->
         "main": DURING.end - OUTAGE.first,
         "spare": -1,
     }
-    owed = prometheus.ask(query_of(on_call, "Obligations"), DURING)
-    assert {(labels["obligation"], labels["state"]) for labels, _ in owed} == {
-        ("call_line", "missed"),
-        ("update", "pending"),
+    assert owed_at(prometheus, DURING.end) == {
+        ("Critical Issue", "call_line", look.CAME_LATE),
+        ("Critical Issue", "update", "pending"),
+        ("Support Case", "respond", "pending"),
     }
-    overdue = prometheus.ask(query_of(on_call, "Obligations"), Span(start=HOUR.start, end=OUTAGE.first + 390))
-    assert ("call_line", look.OVERDUE) in {(labels["obligation"], labels["state"]) for labels, _ in overdue}
-    assert ("call_line", "missed") not in {(labels["obligation"], labels["state"]) for labels, _ in overdue}
-    assert prometheus.ask(query_of(on_call, "Obligations"), Span(start=HOUR.start, end=OUTAGE.first)) == []
+    assert ("Critical Issue", "call_line", look.OVERDUE) in owed_at(prometheus, OUTAGE.first + 390)
+    assert ("Critical Issue", "call_line", "pending") in owed_at(prometheus, OUTAGE.first + 120)
+    assert owed_at(prometheus, OUTAGE.first) == set()
+
+
+def owed_at(prometheus: Prometheus, second: int) -> set[tuple[str, str, str]]:
+    """Give what is owed then: in what, what, and in which state."""
+    found = prometheus.ask(query_of(read("on-call.json"), "Obligations"), Span(start=HOUR.start, end=second))
+    return {(labels["owed_in"], labels["obligation"], labels["state"]) for labels, _ in found}
 
 
 def test_causes_are_counted_exactly(prometheus: Prometheus) -> None:
@@ -238,6 +243,8 @@ def test_the_month_counts_both_bases_against_the_budget(prometheus: Prometheus) 
     unobserved = UNWATCHED.last - UNWATCHED.first + 1
     assert shown("Coverage") == pytest.approx(100 * (1 - unobserved / (END - BEGIN)), abs=0.01)
     assert shown("Critical Issues") == 2
+    [(missed, [(_, times)])] = prometheus.ask(query_of(month, "Obligations missed"), MONTH)
+    assert (missed["obligation"], times) == ("call_line", 1)
 
 
 def test_unavailable_seconds_stand_on_their_day(prometheus: Prometheus) -> None:

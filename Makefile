@@ -9,7 +9,7 @@ installed := .venv/.installed
 # What fills the machine by itself: many daemons, whose networks are broken at known moments.
 alone := tests/system/network
 
-.PHONY: help demo test lint format bench soak schema lock servers clean
+.PHONY: help demo test lint format bench soak schema dashboards lock servers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ soak: $(installed) servers ## the long runs, hours rather than seconds
 schema: $(installed) ## write the JSON schema of the settings under config/
 	$(python) -c 'from probe.settings import schema_text; print(schema_text(), end="")' > .make/schema.json
 	@mv .make/schema.json config/sev1probe.schema.json
+
+dashboards: $(installed) ## write Grafana's dashboards under grafana/dashboards
+	@$(python) -m grafana.build
 
 lock: ## pin the newest allowed libraries, with their hashes, into requirements/
 	@sh .ci/lock

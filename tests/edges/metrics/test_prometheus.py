@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from grafana.queries import quantile
 from probe.core.model import Surface
 from probe.metrics.families import Histogram
 
@@ -106,6 +107,18 @@ async def running(scene: Any, program: str, folder: Path, port: int, *flags: str
         await runner.cleanup()
 
 
+LATENESS_US = 4_000
+# What a dashboard asks, whichever form Prometheus keeps.
+LATENESS = quantile(0.5, "sev1probe_attempt_start_lateness_seconds", 'job="probe"').replace("$__rate_interval", "5s")
+
+
+async def begin_attempts(scene: Any) -> None:
+    """Begin attempts late for as long as the test takes, since a rate needs something that happens."""
+    while True:
+        scene.metrics.attempt_started("main", Surface.API, LATENESS_US)
+        await asyncio.sleep(POLL_S)
+
+
 async def check_native(prometheus: Prometheus) -> None:
     """Quantiles are right to within one native bucket, and everything else came along."""
     name = 'sev1probe_attempt_duration_seconds{surface="api"}'
@@ -120,6 +133,7 @@ async def check_native(prometheus: Prometheus) -> None:
     silent = 'sev1probe_attempts_total{surface="smtp",fault="server_timeout",cause="silent"}'
     assert await prometheus.query(silent) == 0
     assert await prometheus.query("sev1probe_build_info") == 1
+    assert 0.004 / NATIVE_ERROR < await prometheus.query(LATENESS) < 0.004 * NATIVE_ERROR
     assert await prometheus.last_scrape_error() == ""
     assert {kind.partition(";")[0] for kind in prometheus.served} == {"application/vnd.google.protobuf"}
 
@@ -129,6 +143,7 @@ async def check_classic(prometheus: Prometheus) -> None:
     bucket = 'sev1probe_attempt_duration_seconds_bucket{surface="api"}'
     assert 0.010 < await prometheus.query(f"histogram_quantile(0.25, {bucket})") <= 0.025
     assert 0.500 < await prometheus.query(f"histogram_quantile(0.75, {bucket})") <= 1.0
+    assert 0.0025 < await prometheus.query(LATENESS) <= 0.005
     assert await prometheus.last_scrape_error() == ""
     assert {kind.partition(";")[0] for kind in prometheus.served} == {"application/openmetrics-text"}
 
@@ -149,4 +164,8 @@ async def test_prometheus_reads_native_histograms_if_told_to_and_classic_ones_if
         running(scene, program, folders[0], free_port(), feature) as native,
         running(scene, program, folders[1], free_port()) as classic,
     ):
-        await asyncio.gather(check_native(native), check_classic(classic))
+        attempts = asyncio.create_task(begin_attempts(scene))
+        try:
+            await asyncio.gather(check_native(native), check_classic(classic))
+        finally:
+            attempts.cancel()

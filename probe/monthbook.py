@@ -1,4 +1,4 @@
-"""Counts each target's calendar month for the metrics: begun from the ledger's totals, gone on with each second that is kept.
+"""Counts each target's calendar month for the metrics: begun from the ledger's totals, gone on with each second kept.
 
 The ledger is read at the start, when a target comes into view, and whenever an amendment changes what is excluded; that
 may take seconds for a month, in a thread of its own. What is kept meanwhile is counted beside it.

@@ -21,6 +21,7 @@ def test_an_excluded_window_leaves_the_month_and_a_changed_record_is_a_problem_o
     """An amendment told to the running daemon counts at once; a start on an altered ledger says so in the metrics."""
     daemon = start(config := settings(target()))
     daemon.wait_for_recent("AAA")
+    daemon.wait(lambda: "sev1probe_month_excluded_seconds{" in daemon.get("/metrics")[1], "the month is known")
     assert daemon.metric("month_excluded_seconds", target="main") == 0
     budget_s = daemon.metric("month_budget_seconds", target="main")
     # Around now, and on into what is to come.
@@ -38,5 +39,6 @@ def test_an_excluded_window_leaves_the_month_and_a_changed_record_is_a_problem_o
     daemon = start(config)
     assert daemon.metric("ledger_chain_problems") >= 1
     assert daemon.log("ledger.chain_broken")
+    daemon.wait(lambda: "sev1probe_month_excluded_seconds{" in daemon.get("/metrics")[1], "the month is known")
     # Begun from the ledger, it is what it was before the restart, and goes on.
     daemon.wait(lambda: daemon.metric("month_excluded_seconds", target="main") >= 3, "the month is taken up again")

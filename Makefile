@@ -9,7 +9,7 @@ installed := .venv/.installed
 # What fills the machine by itself: many daemons, whose networks are broken at known moments.
 alone := tests/system/network
 
-.PHONY: help demo test lint format bench soak schema lock servers clean
+.PHONY: help demo test lint format bench soak dist deb packages schema lock servers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ bench: $(installed) servers ## measure the cost of an attempt and the cadence on
 
 soak: $(installed) servers ## the long runs, hours rather than seconds
 	$(python) -m pytest -m soak -o faulthandler_exit_on_timeout=false
+
+dist: $(installed) ## build the wheel and the source distribution into dist/
+	@sh .ci/dist
+
+deb: $(installed) ## build the Debian package, dist/sev1probe_VERSION-1_ARCHITECTURE.deb
+	@sh deploy/debian/build
+
+packages: $(installed) servers ## install the built packages in every documented way, some minutes
+	$(python) -m pytest -m packages
 
 schema: $(installed) ## write the JSON schema of the settings under config/
 	$(python) -c 'from probe.settings import schema_text; print(schema_text(), end="")' > .make/schema.json

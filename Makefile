@@ -43,7 +43,7 @@ deb: $(installed) ## build the Debian package, dist/sev1probe_VERSION-1_ARCHITEC
 	@sh deploy/debian/build
 
 packages: $(installed) servers ## install the built packages in every documented way, some minutes
-	$(python) -m pytest -m packages
+	$(python) -m pytest -m packages -o faulthandler_timeout=600 tests/system/packages
 
 schema: $(installed) ## write the JSON schema of the settings under config/
 	$(python) -c 'from probe.settings import schema_text; print(schema_text(), end="")' > .make/schema.json

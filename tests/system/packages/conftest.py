@@ -1,31 +1,38 @@
 """Copies of the checkout to build from, what is built of them, and a host to install it on."""
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 BUILD_TIMEOUT_S = 300.0
+HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 COMMIT_EPOCH = "1763856000"
 
 Build = Callable[..., str]
 
 
-def run(*command: object, cwd: Path, timeout_s: float = BUILD_TIMEOUT_S, **extra: str) -> str:
+def run(
+    *command: object, cwd: Path, timeout_s: float = BUILD_TIMEOUT_S, environment: Mapping[str, str] = NOTHING
+) -> str:
     """Run a command to its good end and return what it printed."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={**os.environ, **extra},
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -65,9 +72,29 @@ def build() -> Build:
 
     def start(folder: Path, script: str, output: Path, **extra: str) -> str:
         settings = {"PYTHON": sys.executable, "SOURCE_DATE_EPOCH": COMMIT_EPOCH, **extra}
-        return run("sh", script, output, cwd=folder, **settings)
+        return run("sh", script, output, cwd=folder, environment=settings)
 
     return start
+
+
+def blocks_of(page: str, kind: str = "") -> list[str]:
+    """Give the blocks of a page that are marked to be run, by `<!-- run -->` or `<!-- run: KIND -->` before them."""
+    mark = f"<!-- run: {kind} -->" if kind else "<!-- run -->"
+    found = re.findall(rf"^{mark}\n```[a-z]*\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    assert found, f"{page} has nothing that is marked {mark}"
+    return [str(block) for block in found]
+
+
+@pytest.fixture(scope="session", name="blocks_of")
+def give_blocks() -> Callable[..., list[str]]:
+    """Give the function that finds what is to be run."""
+    return blocks_of
+
+
+@pytest.fixture(scope="session")
+def commands_of() -> Callable[..., list[str]]:
+    """Give a function that lists the single commands of a page, as a reader types them."""
+    return lambda page: "".join(blocks_of(page)).replace("\\\n", " ").splitlines()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,32 +102,51 @@ class Host:
     """A host of one's own: this machine's files, changes to which are gone with it, and an empty network."""
 
     files: Path
+    changes: Path
 
-    def run(self, script: str, timeout_s: float = BUILD_TIMEOUT_S) -> str:
+    def run(
+        self,
+        script: str,
+        *,
+        timeout_s: float = BUILD_TIMEOUT_S,
+        environment: Mapping[str, str] = NOTHING,
+        shares_network: bool = False,
+    ) -> str:
         """Run a script as root on the host, by a shell that stops at the first failure."""
+        network = () if shares_network else ("--net",)
         path = self.files / "root" / "script"
         path.write_text(textwrap.dedent(script))
         return run(
-            *("unshare", "--net", "--pid", "--fork", "--mount", "chroot", self.files, "sh", "-c"),
+            *("unshare", *network, "--pid", "--fork", "--mount", "chroot", self.files, "sh", "-c"),
             "mount -t proc proc /proc && ip link set lo up && cd /root && exec bash -euo pipefail script",
             cwd=Path("/"),
             timeout_s=timeout_s,
-            PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            HOME="/root",
-            DEBIAN_FRONTEND="noninteractive",
+            environment={"PATH": HOST_PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **environment},
         )
 
 
 @pytest.fixture
-def host(do_without: Callable[[str], NoReturn]) -> Iterator[Host]:
-    """Make a host whose writable layer lies in memory."""
+def make_host(do_without: Callable[[str], NoReturn]) -> Iterator[Callable[[], Host]]:
+    """Give a function that makes a host whose writable layer lies in memory and goes with the test."""
     if os.geteuid() != 0:
         do_without("needs root: a host of one's own is made of mounts")
+    with contextlib.ExitStack() as made:
+        yield lambda: made.enter_context(_mounted_host())
+
+
+@pytest.fixture
+def host(make_host: Callable[[], Host]) -> Host:
+    """Make one host."""
+    return make_host()
+
+
+@contextlib.contextmanager
+def _mounted_host() -> Iterator[Host]:
     layers = Path(tempfile.mkdtemp(prefix="sev1probe-host-"))
     mounts = []
     try:
-        mounts.append(layers)
         run("mount", "-t", "tmpfs", "sev1probe-host", layers, cwd=layers)
+        mounts.append(layers)
         files = layers / "files"
         for name in ("files", "upper", "work"):
             (layers / name).mkdir()
@@ -110,7 +156,7 @@ def host(do_without: Callable[[str], NoReturn]) -> Iterator[Host]:
         for name in ("null", "zero", "full", "random", "urandom"):
             run("cp", "-a", f"/dev/{name}", files / "dev", cwd=layers)
         (files / "usr/sbin/policy-rc.d").unlink(missing_ok=True)
-        yield Host(files=files)
+        yield Host(files=files, changes=layers / "upper")
     finally:
         for mount in reversed(mounts):
             subprocess.run(["umount", "--lazy", mount], check=False)

@@ -21,9 +21,9 @@ def built(sources: Callable[[str], Path], build: Build, tmp_path_factory: pytest
     for name in ("here", "elsewhere"):
         folder = sources(name)
         if name == "elsewhere":
-            for path in ("probe/__pycache__/x.pyc", "build/x.py", "dist/old.whl", ".venv/x.py", "x.db"):
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text("left over")
+            for left in ("probe/__pycache__/x.pyc", "build/x.py", "dist/old.whl", ".venv/x.py", "x.db"):
+                (folder / left).parent.mkdir(parents=True, exist_ok=True)
+                (folder / left).write_text("left over")
             for path in folder.rglob("*.py"):
                 os.utime(path, (1_600_000_000, 1_600_000_000))
                 path.chmod(0o600)
@@ -46,7 +46,10 @@ def test_the_wheel_has_all_that_the_program_needs_and_nothing_of_its_tests(built
     """Every file of the program is in the wheel, and its templates, migrations, schema and licence are."""
     with zipfile.ZipFile(next(built[0].glob(WHEEL))) as wheel:
         names = set(wheel.namelist())
-        data = f"{next(name for name in names if '.dist-info/' in name).split('.dist-info/')[0]}.data/data/share/sev1probe"
+        data = (
+            f"{next(name for name in names if '.dist-info/' in name).split('.dist-info/')[0]}.data/data/share/sev1probe"
+        )
+        assert data.endswith(".data/data/share/sev1probe")
         metadata = wheel.read(next(name for name in names if name.endswith("/METADATA"))).decode()
         for name in ("sev1probe.schema.json", "sev1probe.example.yaml", "scenario.example.yaml"):
             assert wheel.read(f"{data}/{name}") == (ROOT / "config" / name).read_bytes()

@@ -37,12 +37,13 @@ soak: $(installed) servers ## the long runs, hours rather than seconds
 	$(python) -m pytest -m soak -o faulthandler_exit_on_timeout=false
 
 dist: $(installed) ## build the wheel and the source distribution into dist/
-	@sh .ci/dist
+	@PYTHON=$(python) sh .ci/dist
 
 deb: $(installed) ## build the Debian package, dist/sev1probe_VERSION-1_ARCHITECTURE.deb
-	@sh deploy/debian/build
+	@PYTHON=$(python) sh deploy/debian/build
 
-packages: $(installed) servers ## install the built packages in every documented way, some minutes
+packages: $(installed) ## install the built packages in every documented way, some minutes
+	@sh .ci/servers pipx
 	$(python) -m pytest -m packages -o faulthandler_timeout=600 tests/system/packages
 
 schema: $(installed) ## write the JSON schema of the settings under config/

@@ -3,11 +3,13 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +50,12 @@ def run(
 def give_run() -> Callable[..., str]:
     """Give the function that runs a command to its good end."""
     return run
+
+
+@pytest.fixture(scope="session")
+def version() -> str:
+    """Give the version that is built."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 @pytest.fixture(scope="session")
@@ -113,15 +121,16 @@ class Host:
         shares_network: bool = False,
     ) -> str:
         """Run a script as root on the host, by a shell that stops at the first failure."""
+        inner = " ".join(shlex.quote(f"{name}={value}") for name, value in environment.items())
         network = () if shares_network else ("--net",)
         path = self.files / "root" / "script"
         path.write_text(textwrap.dedent(script))
         return run(
             *("unshare", *network, "--pid", "--fork", "--mount", "chroot", self.files, "sh", "-c"),
-            "mount -t proc proc /proc && ip link set lo up && cd /root && exec bash -euo pipefail script",
+            f"mount -t proc proc /proc && ip link set lo up && cd /root && exec env {inner} bash -euo pipefail script",
             cwd=Path("/"),
             timeout_s=timeout_s,
-            environment={"PATH": HOST_PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **environment},
+            environment={"PATH": HOST_PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
         )
 
 

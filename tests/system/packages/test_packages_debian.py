@@ -98,7 +98,7 @@ def test_the_package_says_what_it_needs_and_carries_no_place_of_its_build(
     run("md5sum", "--check", "--quiet", "DEBIAN/md5sums", cwd=tmp_path / "tree")
 
 
-def test_the_installed_program_probes_by_the_environment_that_it_brought(installed: "Host") -> None:
+def test_the_installed_program_probes_by_the_environment_that_it_brought(installed: "Host", version: str) -> None:
     """It has its version, a demo of a provider, an attempt on it, a daemon and a ledger, whatever PYTHONPATH says."""
     said = installed.run(
         """
@@ -124,12 +124,31 @@ def test_the_installed_program_probes_by_the_environment_that_it_brought(install
         find /opt/sev1probe -newer simulator.log
         """
     )
-    assert said.startswith("sev1probe 0.1.0\n")
+    assert said.startswith(f"sev1probe {version}\n")
     assert "targets[0].sender" in said
     assert "check-config: 2" in said
     assert "\n/opt/sev1probe\n" in said
     assert ": sound\n" in said
     assert said.endswith("--anchor checks it later.\n"), "files under /opt were changed"
+
+
+def test_the_install_page_s_commands_for_a_host_work(
+    host: "Host", packages: list[Path], blocks_of: Callable[..., list[str]], version: str
+) -> None:
+    """apt installs the package, and the settings and the key that were put in place are found, the key by root only."""
+    (host.files / "etc/apt/apt.conf.d/99offline").write_text('APT::Install-Recommends "false";\n')
+    (host.files / "root/dist").mkdir()
+    shutil.copy(packages[0], host.files / "root/dist")
+    (host.files / "root/key").write_text("secret\n")
+    (host.files / "root/sev1probe.yaml").write_text(
+        "targets: [{name: main, provider: sparkpost-us, sender: a@example.com, key: {credential: sev1probe_key}}]\n"
+    )
+    said = host.run("\n".join(blocks_of("docs/install.md", "host")))
+    assert f"\nsev1probe {version}\n" in said
+    errors = [line for line in said.splitlines() if line.startswith("/etc/sev1probe/sev1probe.yaml") and "key" in line]
+    assert len(errors) == 1, said
+    assert "sev1probe_key" in errors[0]
+    assert (host.files / "etc/sev1probe/credentials/key").stat().st_mode & 0o777 == 0o600
 
 
 def test_installing_starts_nothing_and_an_upgrade_restarts_only_what_runs(installed: "Host") -> None:

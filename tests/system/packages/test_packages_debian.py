@@ -141,13 +141,11 @@ def test_the_install_page_s_commands_for_a_host_work(
     shutil.copy(packages[0], host.files / "root/dist")
     (host.files / "root/key").write_text("secret\n")
     (host.files / "root/sev1probe.yaml").write_text(
-        "targets: [{name: main, provider: sparkpost-us, sender: a@example.com, key: {credential: sev1probe_key}}]\n"
+        "targets: [{name: main, provider: sparkpost-us, sender: a@example.com, key: {credential: key}}]\n"
     )
     said = host.run("\n".join(blocks_of("docs/install.md", "host")))
     assert f"\nsev1probe {version}\n" in said
-    errors = [line for line in said.splitlines() if line.startswith("/etc/sev1probe/sev1probe.yaml") and "key" in line]
-    assert len(errors) == 1, said
-    assert "sev1probe_key" in errors[0]
+    assert "settings are sound" in said
     assert (host.files / "etc/sev1probe/credentials/key").stat().st_mode & 0o777 == 0o600
 
 

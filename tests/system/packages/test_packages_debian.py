@@ -135,7 +135,7 @@ def test_the_installed_program_probes_by_the_environment_that_it_brought(install
 def test_the_install_page_s_commands_for_a_host_work(
     host: "Host", packages: list[Path], blocks_of: Callable[..., list[str]], version: str
 ) -> None:
-    """apt installs the package, and the settings and the key that were put in place are found, the key by root only."""
+    """apt installs the package, and the settings and the key that were put in place are right, the key for root only."""
     (host.files / "etc/apt/apt.conf.d/99offline").write_text('APT::Install-Recommends "false";\n')
     (host.files / "root/dist").mkdir()
     shutil.copy(packages[0], host.files / "root/dist")
@@ -145,7 +145,7 @@ def test_the_install_page_s_commands_for_a_host_work(
     )
     said = host.run("\n".join(blocks_of("docs/install.md", "host")))
     assert f"\nsev1probe {version}\n" in said
-    assert "settings are sound" in said
+    assert "\n/etc/sev1probe/sev1probe.yaml: right. 1 target(s)" in said
     assert (host.files / "etc/sev1probe/credentials/key").stat().st_mode & 0o777 == 0o600
 
 

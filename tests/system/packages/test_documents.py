@@ -22,6 +22,7 @@ import pytest
 import typer.main
 
 from probe.__main__ import app
+from probe.settings import SettingsError, load
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = ("README.md", "docs/install.md", "docs/numbers.md", "docs/tuning.md")
@@ -180,6 +181,19 @@ def test_the_commands_of_the_pages_work_in_their_order(
         typed = dict(zip(PAGES, pool.map(read, PAGES), strict=True))
     assert typed["README.md"] >= 6
     assert all(count >= 2 for count in typed.values()), typed
+
+
+def test_the_package_s_settings_are_refused_until_they_are_filled_in(tmp_path: Path) -> None:
+    """Nobody starts the daemon with settings that nobody has looked at; one address and the key make them right."""
+    settings = tmp_path / "sev1probe.yaml"
+    settings.write_text((ROOT / "deploy/debian/sev1probe.yaml").read_text())
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/key").write_text("secret")
+    with pytest.raises(SettingsError, match=re.escape("targets[0].sender")) as refused:
+        load(settings, {})
+    assert len(str(refused.value).splitlines()) == 1
+    settings.write_text(settings.read_text().replace("sender:  #", "sender: probe@example.com  #"))
+    assert load(settings, {}).settings.targets[0].name == "main"
 
 
 def unknown_words(line: str) -> list[str]:

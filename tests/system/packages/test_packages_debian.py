@@ -135,7 +135,7 @@ def test_the_installed_program_probes_by_the_environment_that_it_brought(install
 def test_the_install_page_s_commands_for_a_host_work(
     host: "Host", packages: list[Path], blocks_of: Callable[..., list[str]], version: str
 ) -> None:
-    """apt installs the package, and the settings and the key that were put in place are right, the key for root only."""
+    """The package is installed, and the settings and the key that are put in place are right, the key for root only."""
     (host.files / "etc/apt/apt.conf.d/99offline").write_text('APT::Install-Recommends "false";\n')
     (host.files / "root/dist").mkdir()
     shutil.copy(packages[0], host.files / "root/dist")

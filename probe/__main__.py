@@ -36,8 +36,8 @@ ledger_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Check the record, or take evidence out of it."
 )
 app.add_typer(ledger_app, name="ledger")
-app.add_typer(issue_app, name="issue")
-app.add_typer(case_app, name="case")
+app.add_typer(issue_app, name="issue", short_help="See a Critical Issue through: call sheet, calls, resolution.")
+app.add_typer(case_app, name="case", short_help="See a Support Case through, in Business Hours.")
 notify_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tell people and their tools.")
 app.add_typer(notify_app, name="notify")
 token_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say who may write through the HTTP API.")

@@ -12,31 +12,26 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from probe import clock
-from probe.archive import Archive
+from probe.casework import Casework
 from probe.clock import SECOND_US, SystemClock
-from probe.core.callsheet import whom_to_call
-from probe.core.case_happenings import CaseHappening
 from probe.core.engine import RULES_VERSION, TargetState
-from probe.core.happenings import Happening
 from probe.core.model import Terms
 from probe.herald import Herald
-from probe.issuebook import IssueBook
 from probe.ledger import Ledger, LedgerError, LedgerQueue, Recovery, remarks_of
 from probe.ledger.tables import RemarkKind
-from probe.messenger import Messenger
 from probe.metrics import Metrics
 from probe.notify import Courier, CourierCharge
 from probe.pages import DOCUMENTS, PageCharge, Pollers, source_of
 from probe.runner import Runner
 from probe.settings import Listener as ListenerSettings
-from probe.settings import Loaded, Settings, SettingsError, contacts_of, load, pledges_of
+from probe.settings import Loaded, Settings, SettingsError, load
 from probe.systemd import ServiceManager
 from probe.teller import Teller
 from probe.times import utc
 from probe.version import VERSION
 from probe.view import View
 from probe.vigil import Insight, Vigil
-from probe.web import Api, Issues, Listener, Resources, TokenBook
+from probe.web import Api, Issues, Listener, Resources, SupportCases, TokenBook
 from probe.workshop import Workshop, renew
 
 log = structlog.get_logger("daemon")
@@ -49,7 +44,6 @@ STOP_SHARE_CUT_OFF = 0.1
 STOP_SHARE_LEDGER = 0.25
 RETENTION_PAUSE_S = 1.0
 RETENTION_REST_S = 600.0
-INBOX_PAUSE_S = 2.0
 # A wall clock that differs by more from the time that seconds are named by is worth a line.
 CLOCK_AHEAD_US_MAX = 500_000
 DIFFERENCES_LOGGED_MAX = 20
@@ -69,17 +63,24 @@ class Daemon:
         self._workshop = Workshop(self._clock)
         self._metrics = Metrics(CollectorRegistry(), version=VERSION, rules_version=RULES_VERSION)
         self._view = View(version=VERSION, vantage=settings.vantage, started_second=self._clock.now_us() // SECOND_US)
-        self._issues = IssueBook(address=settings.ledger.url, clock=self._clock, metrics=self._metrics, view=self._view)
         self._ledger = Ledger(settings.ledger.url, settings.vantage)
-        self._messenger = Messenger(
-            outbox=self._ledger.outbox(), clock=self._clock, metrics=self._metrics, view=self._view
+        self._casework = Casework(
+            settings=lambda: self._settings,
+            address=settings.ledger.url,
+            ledger=self._ledger,
+            troubled=lambda: self._queue.troubled,
+            clock=self._clock,
+            metrics=self._metrics,
+            view=self._view,
+            note=lambda lapse: self._teller.remark(lapse),
         )
         self._teller = Teller(
             metrics=self._metrics,
             view=self._view,
-            turned=self._issues.turned,
-            on_turns=self._messenger.office.wake,
-            on_unrecorded=self._messenger.office.urgent,
+            turned=self._casework.issues.turned,
+            on_kept=self._casework.cases.kept,
+            on_turns=self._casework.messenger.office.wake,
+            on_unrecorded=self._casework.messenger.office.urgent,
         )
         self._queue = LedgerQueue(
             self._ledger,
@@ -105,14 +106,6 @@ class Daemon:
             tell=self._teller.remark,
             paused=lambda: self._queue.troubled,
         )
-        self._archive = Archive(
-            settings.ledger.url,
-            self._ledger,
-            troubled=lambda: self._queue.troubled,
-            targets=lambda: [target.name for target in self._settings.targets],
-            pledges=lambda target: pledges_of(self._settings, target),
-            told=self._told,
-        )
         self._tls = self._workshop.listener_tls(settings)
         self._listener = Listener(
             host=settings.listener.host,
@@ -132,8 +125,9 @@ class Daemon:
 
     def _api(self, listener: ListenerSettings) -> Api:
         operations = (
-            *Resources(status=self._view.status, record=self._archive).operations(),
-            *Issues(self._archive).operations(),
+            *Resources(status=self._view.status, record=self._casework.archive).operations(),
+            *Issues(self._casework.archive).operations(),
+            *SupportCases(self._casework.archive).operations(),
         )
         tokens = None if listener.tokens_file is None else TokenBook(listener.tokens_file)
         return Api(operations, tokens=tokens, open_reading=listener.open_reading)
@@ -155,6 +149,7 @@ class Daemon:
         self._show(settings, plan.terms, couriers, recovery.states)
         self._show_chain(recovery)
         self._vigil.take_up(await asyncio.to_thread(remarks_of, settings.ledger.url, RemarkKind.CONDITION))
+        self._casework.take_up(await asyncio.to_thread(remarks_of, settings.ledger.url, RemarkKind.LAPSE))
         runner = self._runner = Runner(
             plan=plan,
             clock=self._clock,
@@ -172,7 +167,7 @@ class Daemon:
             )
         )
         await self._listener.start()
-        await self._messenger.open()
+        await self._casework.messenger.open()
         self._log_start()
         self._started.set()
         _keep_the_cadence()
@@ -180,11 +175,9 @@ class Daemon:
             self._queue.start(),
             asyncio.create_task(self._teller.tell_forever()),
             asyncio.create_task(self._cut_forever()),
-            asyncio.create_task(self._take_inbox_forever()),
             asyncio.create_task(self._vigil.watch_forever()),
             asyncio.create_task(self._herald.tell_forever()),
-            asyncio.create_task(self._issues.follow_forever()),
-            asyncio.create_task(self._messenger.office.work_forever()),
+            *map(asyncio.create_task, self._casework.work()),
         ]
         for helper in helpers:  # None of them ever ends by itself; one that does has met a bug.
             helper.add_done_callback(lambda _: runner.stop())
@@ -267,12 +260,9 @@ class Daemon:
         states: Mapping[str, TargetState],
     ) -> None:
         """Show and tell by these settings from now on; `states` are those of targets that come into view."""
-        calls = {name: whom_to_call(contacts_of(settings, name), pledges_of(settings, name)) for name in terms}
-        self._teller.configure(terms, calls)
-        self._issues.configure({name: pledges_of(settings, name) for name in terms})
+        self._teller.configure(terms, self._casework.configure(settings, terms, couriers, states))
         self._view.configure(settings.vantage, terms, [control.name for control in settings.controls])
         self._metrics.configure(settings.targets, settings.controls, _sources(settings), settings.notify)
-        self._messenger.configure(couriers, settings.vantage, terms)
         self._herald.configure(settings.on_condition)
         self._vigil.configure([*terms], settings.blind_after_s, max(_timeouts_s(settings)))
         self._metrics.observe_reload(successful=True, wall_us=clock.wall_us())
@@ -299,13 +289,13 @@ class Daemon:
         waiting = self._queue.records
         self._teller.tell_rest()
         self._herald.close()
-        await _whatever_happens(self._messenger.close(), limit_s * STOP_SHARE_CUT_OFF)
+        await _whatever_happens(self._casework.messenger.close(), limit_s * STOP_SHARE_CUT_OFF)
         for helper in helpers:
             helper.cancel()
         await asyncio.wait(helpers, timeout=limit_s * STOP_SHARE_CUT_OFF)
         for last in (self._workshop.close(), self._listener.stop(), self._ledger.close()):
             await _whatever_happens(last, until_s - asyncio.get_running_loop().time())
-        self._archive.close()
+        self._casework.archive.close()
         if waiting:
             lost = "the ledger will say of these seconds that nobody looked"
             log.error("ledger.left_unwritten", records=waiting, meaning=lost)
@@ -327,28 +317,6 @@ class Daemon:
             except LedgerError as error:
                 log.warning("ledger.not_cut", reason=str(error))
             await asyncio.sleep(RETENTION_REST_S if finished else RETENTION_PAUSE_S)
-
-    async def _take_inbox_forever(self) -> None:
-        """Seal what others ask the ledger's one writer to keep."""
-        while True:
-            await asyncio.sleep(INBOX_PAUSE_S)
-            if self._queue.troubled:
-                continue
-            try:
-                for remark in await self._ledger.take_inbox():
-                    if isinstance(remark, Happening):
-                        self._told(remark)
-                    elif isinstance(remark, CaseHappening):
-                        log.info("case.told", case=remark.case, act=str(remark.act), actor=remark.actor)
-                    else:
-                        log.info("ledger.amended", remark=str(remark))
-            except LedgerError as error:
-                log.warning("ledger.inbox_not_taken", reason=str(error))
-
-    def _told(self, happening: Happening) -> None:
-        """Hear that what somebody told of an issue is sealed."""
-        self._issues.told(happening)
-        self._messenger.office.wake()
 
     def _second_begins(self, second: int) -> None:
         assert self._runner is not None
@@ -428,10 +396,8 @@ def _keep_the_cadence() -> None:
     """Let neither the ledger's thread nor the garbage collector hold up the loop for long.
 
     With 5 ms, the interpreter's default, a commit of 1,200 records delays attempts by up to 10 ms; with 0.5 ms by half.
-
-    Take what the start has built out of the garbage collector's sight, and let it look less often.
-
-    A full collection over 200,000 objects takes 31 ms, in which no attempt starts.
+    A full collection over 200,000 objects takes 31 ms, in which no attempt starts: what the start has built is taken
+    out of the collector's sight, and it looks less often.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()

@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from typing import Final, Protocol
 
 from probe import adjtimex
@@ -48,6 +49,13 @@ def boottime_us() -> int:
 def wall_us() -> int:
     """Return the host's Unix time in microseconds, as it is, steps included."""
     return time.time_ns() // 1000
+
+
+def local_zone() -> tzinfo:
+    """Give the zone of this host, or of TZ, as it is now."""
+    zone = datetime.fromtimestamp(wall_us() / SECOND_US, UTC).astimezone().tzinfo
+    assert zone is not None
+    return zone
 
 
 def pause(pause_s: float) -> None:

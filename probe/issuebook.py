@@ -1,35 +1,53 @@
 """Follows the lives of Critical Issues in the ledger: for the status, the metrics and the log.
 
 The ledger is the truth: whenever a turn or a happening of a target is kept, its lives are read again, in a thread, and
-never added up here. What is owed is reckoned anew each second, so that an obligation which passes its time is said.
+never added up here. What is owed is reckoned anew each second, so that an obligation which passes its time is noted.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
 from probe.clock import SECOND_US, Clock
 from probe.core.happenings import Happening
+from probe.core.lapses import Lapse
+from probe.core.lapsing import Debt, debt_of_issue, ending_of_issue
 from probe.core.lives import NO_LIVES, Life, Lives, distinct
-from probe.core.obligations import Duty, Obligation, ObligationState, Pledges, obligations
+from probe.core.obligations import Obligation, Pledges, obligations
 from probe.issues import summary_of
+from probe.lapsebook import LapseBook
 from probe.ledger import LedgerError, lives_in
 from probe.metrics import Metrics
+from probe.sheets import Sheets
 from probe.times import utc
 from probe.view import View
 
 log = structlog.get_logger("issuebook")
 
 LOOK_INTERVAL_S = 1.0
+NOT_WATCHED = "the target is not watched any more"
+
+Owed = tuple[Life, tuple[Obligation, ...]]
 
 
 class IssueBook:
     """Knows the lives of the targets that are watched."""
 
-    def __init__(self, *, address: str, clock: Clock, metrics: Metrics, view: View) -> None:
+    def __init__(
+        self,
+        *,
+        address: str,
+        sheets: Sheets,
+        clock: Clock,
+        metrics: Metrics,
+        view: View,
+        tell: Callable[[Lapse], None],
+    ) -> None:
+        """`tell` passes on to the ledger that an obligation was missed, without waiting."""
         self._address = address
+        self._sheets = sheets
         self._clock = clock
         self._metrics = metrics
         self._view = view
@@ -37,12 +55,16 @@ class IssueBook:
         self._lives: dict[str, Lives] = {}
         self._changed: set[str] = set()
         self._shown: set[str] = set()
-        self._missed: set[tuple[str, Duty, int]] = set()
+        self._lapses = LapseBook(metrics=metrics, tell=tell)
 
     def configure(self, pledges: Mapping[str, Pledges]) -> None:
         """Follow these targets from now on, by what was agreed for each."""
         self._changed |= pledges.keys() - self._pledges.keys()
         self._pledges = pledges
+
+    def take_up(self, kept: Iterable[Lapse]) -> None:
+        """Go on with the lapses that the ledger has, in its order."""
+        self._lapses.take_up(lapse for lapse in kept if lapse.issue)
 
     def turned(self, target: str) -> None:
         """Hear that the ledger has something new of a target's issues; never wait."""
@@ -73,19 +95,35 @@ class IssueBook:
         now_us = self._clock.now_us()
         # Most targets have no issue, and are not touched: all this happens between attempts.
         touched = {target for target, lives in self._lives.items() if not all(map(_is_over, lives.values()))}
-        missed: set[tuple[str, Duty, int]] = set()
-        for target in sorted((touched | self._shown) & self._pledges.keys()):
-            current = [life for life in distinct(self._lives.get(target, NO_LIVES)) if not _is_over(life)]
-            owed = [(life, obligations(life, self._pledges[target], now_us)) for life in current]
-            self._view.show_issues(target, [summary_of(*one) for one in owed])
-            self._metrics.show_obligations(target, Counter((one.name, one.state) for _, every in owed for one in every))
-            for life, every in owed:
-                for one in every:
-                    if one.state is ObligationState.MISSED:
-                        missed.add(key := (life.issue, one.name, one.due_us))
-                        if key not in self._missed:
-                            _say_missed(life, one)
-        self._shown, self._missed = touched, missed
+        lapsed = {lapse.target: set[str]() for lapse in self._lapses.raised}
+        for lapse in self._lapses.raised:
+            lapsed[lapse.target].add(lapse.issue)
+        followed: list[Owed] = []
+        for target in sorted((touched | self._shown | lapsed.keys()) & self._pledges.keys()):
+            every = distinct(self._lives.get(target, NO_LIVES))
+            current = [self._owed(life, now_us) for life in every if not _is_over(life)]
+            self._view.show_issues(target, [summary_of(*one) for one in current])
+            self._metrics.show_obligations(
+                target, Counter((one.name, one.state) for _, owed in current for one in owed)
+            )
+            followed += current
+            followed += [
+                self._owed(life, now_us) for life in every if _is_over(life) and life.issue in lapsed.get(target, ())
+            ]
+        self._shown = touched
+        self._note_lapses(followed, now_us)
+
+    def _owed(self, life: Life, now_us: int) -> Owed:
+        return life, obligations(life, self._pledges[life.target], now_us)
+
+    def _note_lapses(self, followed: Iterable[Owed], now_us: int) -> None:
+        """Note what was missed, or is no longer owed, in these lives and those of targets that nobody follows now."""
+        debts: list[Debt] = []
+        endings = {lapse.issue: NOT_WATCHED for lapse in self._lapses.raised if lapse.target not in self._pledges}
+        for life, owed in followed:
+            endings[life.issue] = ending_of_issue(life)
+            debts += [debt_of_issue(life, one) for one in owed]
+        self._lapses.look(debts, endings, now_us)
 
     async def _read(self) -> None:
         """Read the lives of the targets that changed; what can't be read now is tried again."""
@@ -104,17 +142,12 @@ class IssueBook:
             before, self._lives[target] = self._lives.get(target), found.get(target, NO_LIVES)
             if before is not None:
                 _say_changes(before, self._lives[target])
+                for name in self._lives[target].keys() - before.keys():
+                    await self._print_call_sheet(target, name)
 
-
-def _say_missed(life: Life, one: Obligation) -> None:
-    log.error(
-        "obligation.missed",
-        target=life.target,
-        issue=life.issue,
-        obligation=one.name,
-        owed_by=one.owed_by,
-        due=utc(one.due_us // SECOND_US),
-    )
+    async def _print_call_sheet(self, target: str, issue: str) -> None:
+        if sheet := await self._sheets.text_of(target, issue):
+            log.critical("critical_issue.call_sheet", target=target, issue=issue, page=sheet)
 
 
 def _is_over(life: Life) -> bool:

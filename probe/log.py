@@ -163,4 +163,10 @@ def _json() -> list[Callable[..., Any]]:
 
 def _console(stream: TextIO) -> list[Callable[..., Any]]:
     plain = structlog.dev.plain_traceback  # The rich one shows local variables too.
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, sort_keys=False)]
+    line = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, sort_keys=False)
+
+    def with_its_page(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        page = str(event.pop("page", ""))
+        return f"{line(logger, method, event)}\n\n{page}" if page else line(logger, method, event)
+
+    return [with_its_page]

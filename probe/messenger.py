@@ -1,16 +1,17 @@
 """Between the ledger, the couriers and those who watch them: metrics, status and log."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from probe.clock import SECOND_US, Clock
 from probe.core.model import Terms
-from probe.core.notices import Delivery, Notice, Place, Turn, Wording
+from probe.core.notices import Delivery, Notice, Place, Turn, Wording, wants_call_sheet
 from probe.ledger import LedgerError, Outbox
 from probe.metrics import Metrics
 from probe.notify import Courier, CourierCharge, Office, OutboxError, Pace
+from probe.sheets import Sheets
 from probe.times import utc
 from probe.view import CourierView, View
 
@@ -33,18 +34,30 @@ class Messenger:
     """Lets couriers tell what the ledger keeps, and shows how they fare."""
 
     def __init__(
-        self, *, outbox: Outbox, clock: Clock, metrics: Metrics, view: View, failing_long_s: float = FAILING_LONG_S
+        self,
+        *,
+        outbox: Outbox,
+        sheets: Sheets,
+        clock: Clock,
+        metrics: Metrics,
+        view: View,
+        failing_long_s: float = FAILING_LONG_S,
     ) -> None:
         self._outbox = outbox
+        self._sheets = sheets
         self._clock = clock
         self._metrics = metrics
         self._view = view
         self._failing_long_us = round(failing_long_s * SECOND_US)
         self._failing: dict[str, _Failing] = {}
-        self.office = Office(kept=_Shelf(outbox), watch=self, pace=Pace())
+        self.office = Office(kept=_Shelf(outbox), watch=self, enclose=self._enclose, pace=Pace())
 
     def configure(
-        self, couriers: Iterable[tuple[CourierCharge, Courier]], vantage: str, terms: Mapping[str, Terms]
+        self,
+        couriers: Iterable[tuple[CourierCharge, Courier]],
+        vantage: str,
+        terms: Mapping[str, Terms],
+        calls: Mapping[str, str],
     ) -> None:
         """Tell through these couriers from now on, and no others."""
         wanted = tuple(couriers)
@@ -56,7 +69,7 @@ class Messenger:
         }
         self._failing = {name: failing for name, failing in self._failing.items() if name in kinds}
         without_line = frozenset(target for target, agreed in terms.items() if agreed.profile in WITHOUT_LINE)
-        self.office.configure(wanted, Wording(vantage=vantage, without_line=without_line))
+        self.office.configure(wanted, Wording(vantage=vantage, without_line=without_line, calls=calls))
 
     async def open(self) -> None:
         """Give the couriers their places before the first second, so that none of its turns is missed."""
@@ -64,6 +77,12 @@ class Messenger:
             await self.office.enrol()
         except OutboxError as error:  # It is tried again.
             log.error("notify.outbox_trouble", reason=str(error))
+
+    async def _enclose(self, notice: Notice) -> Notice:
+        """Give the notice that asks for a call its call sheet."""
+        if not wants_call_sheet(notice):
+            return notice
+        return replace(notice, call_sheet=await self._sheets.text_of(notice.target, notice.issue))
 
     async def close(self) -> None:
         """End all."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from probe.core.model import Condition, ControlOutcome, IssueEvent, IssueTurn, Remark, Terms
+from probe.core.lapses import Lapse
+from probe.core.model import Condition, ControlOutcome, IssueEvent, IssueTurn, Remark, Step, Terms
 from probe.core.schedule import Slot
 from probe.ledger import Batch, Commit, LedgerQueue
 from probe.metrics import Metrics
@@ -39,16 +40,18 @@ class Teller:
         metrics: Metrics,
         view: View,
         turned: Callable[[str], None] = lambda _target: None,
+        on_kept: Callable[[Step], None] = lambda _step: None,
         on_turns: Callable[[], None] = lambda: None,
-        on_unrecorded: Callable[[IssueEvent | Condition], None] = lambda _turn: None,
+        on_unrecorded: Callable[[IssueEvent | Condition | Lapse], None] = lambda _turn: None,
     ) -> None:
-        """`turned` hears of a target once a turn of its Critical Issue is kept."""
+        """`turned` hears of a target once a turn of its Critical Issue is kept, `on_kept` of every second that is."""
         self._on_turns = on_turns
         self._on_unrecorded = on_unrecorded
-        self._conditions: deque[Condition] = deque()  # that are not kept yet
+        self._urgent: deque[Condition | Lapse] = deque()  # that are not kept yet
         self._metrics = metrics
         self._view = view
         self._turned = turned
+        self._on_kept = on_kept
         self._calls: Mapping[str, str] = {}
         self._queue: LedgerQueue | None = None
         self._records_max = 0
@@ -115,8 +118,8 @@ class Teller:
     def remark(self, remark: Remark) -> None:
         """Pass on to the ledger what is kept beside the seconds; it is told once it is kept."""
         assert self._queue is not None
-        if isinstance(remark, Condition):
-            self._conditions.append(remark)
+        if isinstance(remark, Condition | Lapse):
+            self._urgent.append(remark)
             if self._in_trouble:
                 self._on_unrecorded(remark)
         self._queue.remark(remark)
@@ -139,6 +142,7 @@ class Teller:
             entry, told = self._offered.popleft()
             if not told:
                 self._tell_soon(entry, recorded=True)
+            self._on_kept(entry.step)
             if entry.step.events:
                 self._turned(entry.step.target)
         for _ in batch.controls:
@@ -148,9 +152,11 @@ class Teller:
         for remark in batch.remarks:
             self._metrics.observe_remark(remark)
             self._view.observe_remark(remark)
-            if isinstance(remark, Condition):
-                self._conditions.popleft()
-        if any(step.events for step in batch.steps) or any(isinstance(remark, Condition) for remark in batch.remarks):
+            if isinstance(remark, Condition | Lapse):
+                self._urgent.popleft()
+        if any(step.events for step in batch.steps) or any(
+            isinstance(remark, Condition | Lapse) for remark in batch.remarks
+        ):
             self._on_turns()
         self._show_ledger()
 
@@ -164,8 +170,8 @@ class Teller:
                 if not told:
                     self._offered[place] = (entry, True)
                     self._tell_soon(entry, recorded=False)
-            for condition in self._conditions:
-                self._on_unrecorded(condition)
+            for remark in self._urgent:
+                self._on_unrecorded(remark)
         self._show_ledger()
 
     def recovered(self) -> None:

@@ -26,6 +26,7 @@ from probe.times import utc
 STATUS_VERSION = 1
 RECENT_SECONDS_MAX = 120
 ISSUES_SHOWN_MAX = 20
+CASES_SHOWN_MAX = 20
 PPM = 1_000_000
 US_PER_S = 1_000_000
 # What follows from the number of controls, for people.
@@ -64,6 +65,7 @@ class TargetView:
     state: TargetState | None = None
     turns: deque[IssueEvent] = field(default_factory=lambda: deque(maxlen=ISSUES_SHOWN_MAX))
     issues: Sequence[Mapping[str, Any]] = ()
+    cases: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ class View:
                 state=old.state,
                 turns=old.turns,
                 issues=old.issues,
+                cases=old.cases,
             )
         self._controls = {name: self._controls.get(name) or ControlView() for name in controls}
 
@@ -160,6 +163,11 @@ class View:
         """Show where the issues of a target that are not over stand."""
         if target in self._targets:
             self._targets[target].issues = issues[-ISSUES_SHOWN_MAX:]
+
+    def show_cases(self, target: str, cases: Sequence[Mapping[str, Any]]) -> None:
+        """Show where the Support Cases of a target that are not over stand."""
+        if target in self._targets:
+            self._targets[target].cases = cases[-CASES_SHOWN_MAX:]
 
     def show_control(self, name: str, success_ppm: int, trusted: bool) -> None:
         """Show a control's long-term record, and whether it lets the control speak for our network."""
@@ -213,6 +221,7 @@ def _target(name: str, target: TargetView) -> dict[str, Any]:
         "critical_issue": None if issue is None else _turn(issue),
         "turns": [_turn(event) for event in target.turns],
         "issues": list(target.issues),
+        "cases": list(target.cases),
         "totals": _tally(state.whole) if state is not None else None,
         "surfaces": {
             surface: _surface(view, state.tally(surface) if state is not None else Tally())

@@ -13,6 +13,15 @@ SECOND_US: Final = 1_000_000
 def case_of(case: Case, owed: Iterable[CaseObligation]) -> dict[str, Any]:
     """Say where a case stands, what is owed in it, and all that happened."""
     return {
+        **case_summary_of(case, owed),
+        "happenings": [_happening(one) for one in case.happenings],
+        "unfitting": [{**_happening(one), "refusal": why} for one, why in case.unfitting],
+    }
+
+
+def case_summary_of(case: Case, owed: Iterable[CaseObligation]) -> dict[str, Any]:
+    """Say where a case stands, and what is owed in it."""
+    return {
         "case": case.case,
         "target": case.target,
         "kind": case.kind,
@@ -22,6 +31,9 @@ def case_of(case: Case, owed: Iterable[CaseObligation]) -> dict[str, Any]:
         "revision": case.revision,
         "first_second": case.first_second or None,
         "last_second": case.last_second or None,
+        "cause": case.cause or None,
+        "unavailable_seconds": case.seconds or None,
+        "through_second": case.through_second or None,
         "opened": _iso(case.opened_us),
         "submitted": _iso(case.submitted_us),
         "answered": _iso(case.answered_us),
@@ -40,8 +52,6 @@ def case_of(case: Case, owed: Iterable[CaseObligation]) -> dict[str, Any]:
             }
             for one in owed
         ],
-        "happenings": [_happening(one) for one in case.happenings],
-        "unfitting": [{**_happening(one), "refusal": why} for one, why in case.unfitting],
     }
 
 

@@ -69,10 +69,14 @@ def open_(
     words: Annotated[str, typer.Option(help="What is wrong or wanted.", metavar="TEXT")] = "",
     target: Annotated[str | None, typer.Option(help="The target, if there is more than one.", metavar="NAME")] = None,
     first: Annotated[
-        str | None, typer.Option("--from", help="The first second of the evidence, as for export.", metavar="TIME")
+        str | None, typer.Option("--from", help="The first second of the evidence, as --at.", metavar="TIME")
     ] = None,
     last: Annotated[
         str | None, typer.Option("--to", help="The last one, at most an hour later; default: now.", metavar="TIME")
+    ] = None,
+    issue: Annotated[
+        str | None,
+        typer.Option(help="Of this Critical Issue; that says the target, kind and evidence.", metavar="ISSUE"),
     ] = None,
     draft: Annotated[bool, typer.Option("--draft", help="Only draft it; somebody else opens it.")] = False,
     at: At = None,
@@ -80,8 +84,17 @@ def open_(
     as_json: AsJson = False,
 ) -> None:
     """Begin a Support Case, or open a draft of one."""
+    from probe.commands.case_of_issue import open_case_of_issue
     from probe.commands.cases import open_case
+    from probe.commands.terminal import Exit, fail
 
+    if issue is not None:
+        if case or target or kind or first or last or at:
+            fail("--issue: says what the case is about; only --title, --words and --draft go with it.", Exit.INPUT)
+        open_case_of_issue(
+            issue, config, ledger, is_draft=draft, title=title.strip(), words=words, by=by, as_json=as_json
+        )
+        return
     open_case(
         case, config, ledger,
         is_draft=draft, target=target, kind=kind, title=title, words=words, first=first, last=last,

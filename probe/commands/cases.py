@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from probe.cases import case_of
-from probe.clock import SECOND_US, wall_us
+from probe.clock import SECOND_US, local_zone, wall_us
 from probe.commands.issues import login, settings_of
-from probe.commands.ledger import ledger_of, parse_second
-from probe.commands.moments import local_zone, parse_due, parse_past, shown
+from probe.commands.ledger import ledger_of
+from probe.commands.moments import parse_due, parse_past, shown
 from probe.commands.terminal import Exit, fail, out, write
 from probe.core.calendar import NeverOpen
 from probe.core.callsheet import moment
@@ -22,8 +22,9 @@ from probe.core.cases import tell_case
 from probe.core.happenings import Party
 from probe.core.obligations import ObligationState
 from probe.core.procedure import Refused
+from probe.core.tam import Card, plain_of, words_of
 from probe.ledger import LedgerError, cases_in, known_targets, propose
-from probe.settings import Settings, case_pledges_of
+from probe.settings import Settings, case_pledges_of, tam_of
 
 STYLES: Final[Mapping[str, str]] = {
     CaseStage.DRAFT: "dim",
@@ -54,8 +55,8 @@ def list_cases(config: Path | None, ledger: str | None, *, everything: bool, as_
 
 def show(name: str | None, config: Path | None, ledger: str | None, *, as_json: bool) -> None:
     """Show one case."""
-    case = found_case(ledger_of(ledger, config), name)
-    show_case(case, owed_in(case, settings_of(config)), as_json=as_json)
+    case, settings = found_case(ledger_of(ledger, config), name), settings_of(config)
+    show_case(case, owed_in(case, settings), tam_of(settings, case.target, wall_us()), as_json=as_json)
 
 
 def open_case(
@@ -87,8 +88,8 @@ def open_case(
     if last is not None and first is None:
         fail("--to: needs --from, the first second of the evidence.", Exit.INPUT)
     now_us = wall_us()
-    first_second = 0 if first is None else parse_second(first, "--from")
-    last_second = parse_second(last, "--to") if last is not None else now_us // SECOND_US if first_second else 0
+    first_second = 0 if first is None else parse_past(first, "--from", now_us) // SECOND_US
+    last_us = now_us if last is None else parse_past(last, "--to", now_us)
     happening = named_case(
         CaseHappening(
             target=_target(address, target),
@@ -100,7 +101,7 @@ def open_case(
             kind=CaseKind(kind),
             title=title.strip(),
             first_second=first_second,
-            last_second=last_second,
+            last_second=last_us // SECOND_US if first_second else 0,
         )
     )
     keep(address, None, happening, settings_of(config), as_json=as_json)
@@ -176,7 +177,8 @@ def keep(
     if batch is None:
         fail("Nobody has decided on it yet: it lies in the inbox until the daemon next looks there.", Exit.CANNOT)
     after = found_case(address, happening.case)
-    show_case(after, owed_in(after, settings), as_json=as_json, sealed=batch)
+    tam = tam_of(settings, after.target, wall_us())
+    show_case(after, owed_in(after, settings), tam, as_json=as_json, sealed=batch)
 
 
 def check(case: Case | None, happening: CaseHappening) -> None:
@@ -212,16 +214,26 @@ def owed_in(case: Case, settings: Settings | None) -> tuple[CaseObligation, ...]
         fail(f"{error}; see `sev1probe hours`.", Exit.INPUT)
 
 
-def show_case(case: Case, owed: Sequence[CaseObligation], *, as_json: bool, sealed: int | None = None) -> None:
+def show_case(
+    case: Case, owed: Sequence[CaseObligation], tam: Card | None, *, as_json: bool, sealed: int | None = None
+) -> None:
     """Show a case to people or to scripts."""
     if as_json:
-        write(json.dumps({**case_of(case, owed), **({"batch": sealed} if sealed else {})}, indent=2))
+        sealed_in = {} if sealed is None else {"batch": sealed}
+        write(json.dumps({**case_of(case, owed), "tam": plain_of(tam), **sealed_in}, indent=2))
         return
     out.print(Text(f"{case.case}: ") + Text(case.stage, style=STYLES[case.stage]), soft_wrap=True)
     out.print(f"{case.target}, {case.kind.replace('_', ' ')}: {case.title}", markup=False, soft_wrap=True)
     if case.first_second:
         first, last = (moment(second * SECOND_US, local_zone()) for second in (case.first_second, case.last_second))
         out.print(f"evidence from {first} to {last}", markup=False, soft_wrap=True)
+    if case.cause:
+        last = moment(case.through_second * SECOND_US, local_zone())
+        counted = f"counted: {case.seconds:,} Unavailable seconds by the cause {case.cause}, the last at {last}"
+        out.print(counted, markup=False, soft_wrap=True)
+    if case.stage is CaseStage.DRAFT:
+        hint = f"a draft: `sev1probe case open {case.case}` opens it, `sev1probe case withdraw {case.case}` drops it"
+        out.print(hint, style="yellow", markup=False, soft_wrap=True)
     if sealed is not None:
         out.print(f"sealed in batch {sealed}, revision {case.revision}", style="dim", markup=False)
     for one in case.happenings:
@@ -232,9 +244,11 @@ def show_case(case: Case, owed: Sequence[CaseObligation], *, as_json: bool, seal
         came = (
             f", came {moment(due.met_us, local_zone())}" if due.met_us and due.state is ObligationState.MISSED else ""
         )
-        by = moment(due.due_us, local_zone())
-        sentence = f"{due.state}: the {due.owed_by} was to {DUTIES[due.name]} by {by}{came}"
+        by, was = moment(due.due_us, local_zone()), "is" if due.state is ObligationState.PENDING else "was"
+        sentence = f"{due.state}: the {due.owed_by} {was} to {DUTIES[due.name]} by {by}{came}"
         out.print(Text(sentence, style=STYLES[due.state]), soft_wrap=True)
+    if tam is not None and not case.over_us:
+        out.print(f"to escalate: {words_of(tam, local_zone())}", markup=False, soft_wrap=True)
 
 
 def _refuse(refusal: Refused) -> NoReturn:
@@ -264,7 +278,8 @@ def _target(address: str, name: str | None) -> str:
 
 def _table(cases: list[Case], settings: Settings | None) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("case", "stage", "target", "title", "submitted", "owed"):
+    table.add_column("case", min_width=max(len(case.case) for case in cases))  # A name that is cut is none.
+    for column in ("stage", "target", "title", "submitted", "owed"):
         table.add_column(column)
     for case in cases:
         owed = [one for one in owed_in(case, settings) if one.state is not ObligationState.MET]

@@ -41,6 +41,11 @@ page:
 SETTINGS = """\
 # The demo's settings. Persistence is a fifth of the default, so that two minutes are enough to see a Critical Issue.
 vantage: demo
+company:
+  name: Example Mail GmbH
+  contact_name: Nina Keller
+  contact_phone: "+49 30 5550100"
+  contact_email: oncall@example.com
 targets:
   - name: simulated
     attempts_per_second: 1
@@ -64,6 +69,7 @@ targets:
       timeout: 2s
       connections: {{mode: fresh}}
     contract:
+      severity_1_line: "+1 555 0100"
       persistence: {{unavailable: 12s, window: 18s, recovery: 8s}}
 controls:
   - {{name: loopback, kind: tcp, address: "{control}"}}
@@ -352,6 +358,7 @@ def _summarise(stage: Stage, last: Mapping[str, Any] | None) -> None:
     program = _program()
     out.print("\nTry next", style="bold")
     for command, why in (
+        (f"{program} issue call-sheet -c {stage.folder / 'sev1probe.yaml'}", "whom to call, and what to say"),
         (f"{program} ledger verify {ledger}", "walk the hash chain"),
         (f"{program} ledger export {ledger} --format csv", "the evidence, second by second"),
         (f"{program} simulate config/scenario.example.yaml", "a provider that fails, to drill your on-call"),

@@ -11,16 +11,7 @@ from probe.clock import SECOND_US, wall_us
 from probe.commands.ledger import parse_second
 from probe.commands.settings import loaded
 from probe.commands.terminal import Exit, fail, out, write
-from probe.core.calendar import (
-    BusinessHours,
-    ServiceZone,
-    business_time,
-    exception_of,
-    is_open,
-    next_closing,
-    next_opening,
-    why_closed,
-)
+from probe.core.calendar import BusinessHours, ServiceZone, business_time, exception_of, outlook
 from probe.service_zones import FIRST_YEAR, LAST_YEAR, business_hours
 
 PLAIN: Final = "%a %Y-%m-%d %H:%M %Z"
@@ -98,8 +89,8 @@ def _moment(text: str | None, option: str) -> datetime:
 
 def _show(watched: list[Watched], moment: datetime) -> None:
     for one in watched:
-        opened, closed = _next(one.hours, moment)
-        why = why_closed(one.hours, moment)
+        seen = outlook(one.hours, moment)
+        why = seen.why_closed
         exception = exception_of(one.hours, moment)
         out.print(
             f"{one.name}: closed, {why}" if why else f"{one.name}: open",
@@ -110,7 +101,7 @@ def _show(watched: list[Watched], moment: datetime) -> None:
         if exception is not None and exception.span is not None:
             span = "-".join(f"{at:%H:%M}" for at in exception.span)
             out.print(f"    hours of this day  {span}, by exception: {exception.reason}", markup=False, soft_wrap=True)
-        turns = [("opens", opened), ("closes", closed)]
+        turns = [("opens", seen.next_opening), ("closes", seen.next_closing)]
         for word, turn in [("asked for", moment), *sorted(turns, key=lambda pair: pair[1])]:
             style = EXACT if turn.second else PLAIN
             there, here = turn.astimezone(one.hours.zone), turn.astimezone()
@@ -129,16 +120,15 @@ def _show_time(watched: list[Watched], begin: datetime, end: datetime) -> None:
 
 
 def _described(one: Watched, moment: datetime) -> dict[str, Any]:
-    opened, closed = _next(one.hours, moment)
-    exception = exception_of(one.hours, moment)
+    seen = outlook(one.hours, moment)
     return {
         **_named(one),
         "at": _thrice(one.hours, moment),
-        "open": is_open(one.hours, moment),
-        "why_closed": why_closed(one.hours, moment),
-        "exception": None if exception is None else exception.reason,
-        "next_opening": _thrice(one.hours, opened),
-        "next_closing": _thrice(one.hours, closed),
+        "open": seen.is_open,
+        "why_closed": seen.why_closed,
+        "exception": seen.exception or None,
+        "next_opening": _thrice(one.hours, seen.next_opening),
+        "next_closing": _thrice(one.hours, seen.next_closing),
     }
 
 
@@ -169,12 +159,6 @@ def _thrice(service: BusinessHours, moment: datetime) -> dict[str, str]:
         "service": moment.astimezone(service.zone).isoformat(),
         "operator": moment.astimezone().isoformat(),
     }
-
-
-def _next(service: BusinessHours, moment: datetime) -> tuple[datetime, datetime]:
-    """Give the next opening and the next closing; what is open now opens next after it has closed."""
-    closes = next_closing(service, moment)
-    return next_opening(service, closes if is_open(service, moment) else moment), closes
 
 
 def _business_seconds(service: BusinessHours, begin: datetime, end: datetime) -> int:

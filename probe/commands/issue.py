@@ -33,7 +33,10 @@ NextUpdate = Annotated[
     str | None, typer.Option(help="When the next update was promised for: 04:00, or in (30m).", metavar="TIME")
 ]
 Seen = Annotated[
-    int, typer.Option("--if-revision", help="Only if the issue is still at this revision.", min=0, metavar="NUMBER")
+    int,
+    typer.Option(
+        "--if-revision", help="Only if it is still at this revision.", min=0, metavar="NUMBER", show_default=False
+    ),
 ]
 
 

@@ -9,19 +9,22 @@ from typing import NoReturn
 from rich.table import Table
 from rich.text import Text
 
-from probe.clock import SECOND_US, wall_us
+from probe.clock import SECOND_US, local_zone, wall_us
 from probe.commands.ledger import ledger_of
-from probe.commands.moments import local_zone, parse_due, parse_past, shown
+from probe.commands.moments import parse_due, parse_past, shown
 from probe.commands.settings import loaded
 from probe.commands.terminal import Exit, fail, out, write
 from probe.core.callsheet import owed_words
 from probe.core.happenings import PROGRAM, Act, Happening, Party, Stage, named
+from probe.core.lapses import Lapse
 from probe.core.lives import Life, add, distinct
 from probe.core.obligations import Obligation, ObligationState, obligations
 from probe.core.procedure import Refused
-from probe.issues import whole_of
-from probe.ledger import LedgerError, lives_in, propose
-from probe.settings import Settings, pledges_of
+from probe.core.tam import plain_of, words_of
+from probe.issues import lapses_of, whole_of
+from probe.ledger import LedgerError, lives_in, propose, remarks_of
+from probe.ledger.tables import RemarkKind
+from probe.settings import Settings, pledges_of, tam_of
 
 STYLES: Mapping[str, str] = {
     Stage.OPEN: "bold red",
@@ -50,8 +53,9 @@ def list_issues(config: Path | None, ledger: str | None, *, everything: bool, as
 
 def show(issue: str | None, config: Path | None, ledger: str | None, *, as_json: bool) -> None:
     """Show one issue."""
-    life = found_issue(ledger_of(ledger, config), issue)
-    _print(life, _owed(life, settings_of(config)), as_json=as_json)
+    address = ledger_of(ledger, config)
+    life = found_issue(address, issue)
+    _print(life, settings_of(config), _lapses(address, life), as_json=as_json)
 
 
 def tell(
@@ -103,7 +107,7 @@ def tell(
     if batch is None:
         fail("Nobody has decided on it yet: it lies in the inbox until the daemon next looks there.", Exit.CANNOT)
     after = found_issue(address, life.issue)
-    _print(after, _owed(after, settings), as_json=as_json, sealed=batch)
+    _print(after, settings, _lapses(address, after), as_json=as_json, sealed=batch)
 
 
 def _refuse(refusal: Refused) -> NoReturn:
@@ -158,7 +162,8 @@ def found_issue(address: str, name: str | None) -> Life:
 
 def _table(lives: list[Life], settings: Settings | None) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("issue", "stage", "since", "restored", "owed"):
+    table.add_column("issue", min_width=max(len(life.issue) for life in lives))  # A name that is cut is none.
+    for column in ("stage", "since", "restored", "owed"):
         table.add_column(column)
     for life in lives:
         state = life.procedure
@@ -177,9 +182,23 @@ def _owed(life: Life, settings: Settings | None) -> tuple[Obligation, ...]:
     return obligations(life, pledges_of(settings, life.target), wall_us())
 
 
-def _print(life: Life, owed: Sequence[Obligation], *, as_json: bool, sealed: int | None = None) -> None:
+def _lapses(address: str, life: Life) -> list[Lapse]:
+    """Read what the daemon noted of the issue's obligations."""
+    try:
+        kept: tuple[Lapse, ...] = remarks_of(address, RemarkKind.LAPSE)
+    except LedgerError as error:
+        fail(str(error), Exit.CANNOT)
+    return [lapse for lapse in kept if lapse.issue == life.issue]
+
+
+def _print(
+    life: Life, settings: Settings | None, lapses: Sequence[Lapse], *, as_json: bool, sealed: int | None = None
+) -> None:
+    owed, tam = _owed(life, settings), tam_of(settings, life.target, wall_us())
     if as_json:
-        write(json.dumps({**whole_of(life, owed), **({"batch": sealed} if sealed else {})}, indent=2))
+        sealed_in = {} if sealed is None else {"batch": sealed}
+        whole = {**whole_of(life, owed), **lapses_of(lapses, life.issue), "tam": plain_of(tam), **sealed_in}
+        write(json.dumps(whole, indent=2))
         return
     state = life.procedure
     out.print(Text(f"{life.issue}: ") + Text(state.stage, style=STYLES[state.stage]), soft_wrap=True)
@@ -193,6 +212,12 @@ def _print(life: Life, owed: Sequence[Obligation], *, as_json: bool, sealed: int
         out.print(f"DOES NOT FIT ({why}): {_line(one)}", style="red", markup=False, soft_wrap=True)
     for due in owed:
         out.print(Text(owed_words(due, local_zone()), style=STYLES[due.state]), soft_wrap=True)
+    for lapse in lapses:
+        noticed = f"noticed {shown(lapse.noticed_us)}: {lapse.obligation} of the {lapse.owed_by}"
+        turn = "was missed" if lapse.raised else "is no longer owed"
+        out.print(f"{noticed}, due {shown(lapse.due_us)}, {turn}: {lapse.words}", markup=False, soft_wrap=True)
+    if tam is not None and not state.is_over:
+        out.print(f"to escalate: {words_of(tam, local_zone())}", markup=False, soft_wrap=True)
 
 
 def _line(one: Happening) -> str:

@@ -1,9 +1,9 @@
 """Moments as an operator says them: in the zone of his own clock, or with a zone, or as a time ago."""
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 
-from probe.clock import SECOND_US, wall_us
+from probe.clock import SECOND_US
 from probe.commands.ledger import LAST_SECOND
 from probe.commands.terminal import Exit, fail
 from probe.settings.duration import parse_duration
@@ -21,13 +21,6 @@ def parse_past(text: str, option: str, now_us: int) -> int:
 def parse_due(text: str, option: str, since_us: int) -> int:
     """Read when something is due: a clock time is the next one after `since_us`, a duration counts from there."""
     return _parse(text, option, since_us, direction=1)
-
-
-def local_zone() -> tzinfo:
-    """Give the zone of this host, or of TZ, as it is now."""
-    zone = datetime.fromtimestamp(wall_us() / SECOND_US, UTC).astimezone().tzinfo
-    assert zone is not None
-    return zone
 
 
 def shown(moment_us: int) -> str:

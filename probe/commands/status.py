@@ -74,7 +74,7 @@ def _detail(error: urllib.error.HTTPError) -> str:
 
 
 def status(url: str, *, as_json: bool, token_file: Path | None = None, ca_file: Path | None = None) -> None:
-    """Show what the daemon sees; NO if a Critical Issue is open, or the daemon is in trouble or blind."""
+    """Show what the daemon sees; NO if a Critical Issue is open, or the daemon is in trouble, blind or can't tell."""
     if not url.startswith(("http://", "https://")):
         fail(f"--url: found {url!r}, expected http://HOST:PORT.", Exit.INPUT)
     if token_file is not None and url.startswith("http://"):
@@ -91,9 +91,14 @@ def status(url: str, *, as_json: bool, token_file: Path | None = None, ca_file: 
         write(json.dumps(body, indent=2))
     else:
         out.print(picture(body))
+    raise SystemExit(Exit.NO if is_bad(body) else Exit.OK)
+
+
+def is_bad(body: Mapping[str, Any]) -> bool:
+    """Say whether somebody has to look: at the provider, or at the daemon. An older one says nothing of some of it."""
     trouble = body["ledger"]["trouble"] or body["settings"]["trouble"] or body.get("conditions")
-    bad = trouble or any(target["critical_issue"] for target in body["targets"])
-    raise SystemExit(Exit.NO if bad else Exit.OK)
+    can_not_tell = any(seen["trouble"] for seen in body.get("couriers", {}).values())
+    return bool(trouble or can_not_tell or any(target["critical_issue"] for target in body["targets"]))
 
 
 def picture(body: Mapping[str, Any]) -> Group:
@@ -155,12 +160,25 @@ def _target(target: Mapping[str, Any]) -> list[Any]:
         if seen.get("suspected_seconds")
     ]
     issues = [line for known in target.get("issues", ()) for line in _issue(known)]
-    return [title, *issues, table, *failures, *suspected]
+    cases = [line for known in target.get("cases", ()) for line in _case(known)]
+    return [title, *issues, *cases, table, *failures, *suspected]
 
 
 def _issue(known: Mapping[str, Any]) -> list[Text]:
     """Say where an issue stands, and what is owed in it."""
-    lines = [Text(f"  {known['issue']}: {known['stage']}", style="bold")]
+    return [Text(f"  {known['issue']}: {known['stage']}", style="bold"), *_owed(known)]
+
+
+def _case(known: Mapping[str, Any]) -> list[Text]:
+    """Say where a Support Case stands, and what is owed in it."""
+    line = f"  {known['case']}: {known['stage']}, {known['title']}"
+    counted = f" ({known['unavailable_seconds']:,} Unavailable seconds)" if known["unavailable_seconds"] else ""
+    review = f"; see sev1probe case show {known['case']}" if known["stage"] == "draft" else ""
+    return [Text(line + counted + review, style="yellow"), *_owed(known)]
+
+
+def _owed(known: Mapping[str, Any]) -> list[Text]:
+    lines = []
     for one in known["obligations"]:
         style = {"pending": "yellow", "missed": "bold red"}.get(one["state"], "dim")
         came = f", came {one['met']}" if one["met"] and one["state"] == "missed" else ""

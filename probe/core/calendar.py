@@ -67,6 +67,17 @@ class BusinessHours:
                 raise ValueError(f"business hours of {self.name} begin at {opens:%H:%M} and end at {closes:%H:%M}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Whether it is open at a moment, why not, and what comes next: what is open now opens next after it has closed."""
+
+    is_open: bool
+    why_closed: str
+    exception: str
+    next_opening: datetime
+    next_closing: datetime
+
+
 def hours_of(hours: BusinessHours, day: date) -> tuple[datetime, datetime] | None:
     """Give the opening and the closing of a local day, in UTC; None if it is closed."""
     if day in hours.exceptions:
@@ -123,6 +134,23 @@ def next_closing(hours: BusinessHours, moment: datetime) -> datetime:
         NeverOpen: If there are none for a year.
     """
     return next(_spans(hours, moment))[1]
+
+
+def outlook(hours: BusinessHours, at: datetime) -> Outlook:
+    """Look from a moment ahead.
+
+    Raises:
+        NeverOpen: If there are no business hours within a year.
+    """
+    closes, exception = next_closing(hours, at), exception_of(hours, at)
+    is_now = is_open(hours, at)
+    return Outlook(
+        is_open=is_now,
+        why_closed=why_closed(hours, at),
+        exception="" if exception is None else exception.reason,
+        next_opening=next_opening(hours, closes if is_now else at),
+        next_closing=closes,
+    )
 
 
 def business_time(hours: BusinessHours, begin: datetime, end: datetime) -> timedelta:

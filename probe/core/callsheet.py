@@ -51,6 +51,7 @@ class Facts:
     owed: tuple[Obligation, ...]
     zone: tzinfo
     now_us: int
+    tam: str = ""  # how to reach the Technical Account Manager and when, in words; "" where nobody has said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +144,14 @@ def _do(facts: Facts) -> Iterator[str]:
         yield "Say what stands below. Ask for their reference and for the name of who took the call."
         yield f"Record the call: sev1probe issue called {issue} -c FILE --to NAME --reference NUMBER"
         yield f"They must call back within 15 minutes. Record that too: sev1probe issue called-back {issue} -c FILE"
+        if facts.tam:
+            yield f"The escalation point, in Business Hours only, is the Technical Account Manager: {facts.tam}."
+            yield f"Record an escalation: sev1probe issue escalated {issue} -c FILE --to NAME"
     else:
         yield f"Submit a Support Case (dashboard or designated address) with what stands below. Do it by {by}."
         yield f"Record it: sev1probe issue submitted {issue} -c FILE --reference NUMBER"
-        yield f"In their Business Hours call the Technical Account Manager: {whom_to_call(contacts, facts.pledges)}."
+        tam = facts.tam or whom_to_call(contacts, facts.pledges)
+        yield f"In their Business Hours call the Technical Account Manager: {tam}."
         yield f"Record that: sev1probe issue escalated {issue} -c FILE --to NAME"
     minutes = facts.pledges.update_every_us // MINUTE_US
     yield f"Record each update, due every {minutes} minutes: sev1probe issue update {issue} -c FILE --words TEXT"
@@ -198,7 +203,7 @@ def _sample(outcome: Outcome, zone: tzinfo) -> Sample:
     cause = str(outcome.cause).replace("_", " ")
     where = f"{outcome.surface} at {moment(outcome.started_us, zone)}, phase {outcome.phase}"
     return Sample(
-        title=f"{where}: {cause} after {outcome.duration_us / SECOND_US:.1f} s",
+        title=f"{where}: {cause} after {outcome.duration_us / SECOND_US:.3f} s",
         reply=cut or "no reply",
         message_id=outcome.message_id,
     )

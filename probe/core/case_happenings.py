@@ -24,6 +24,7 @@ class CaseAct(StrEnum):
     """What may happen in a case's life."""
 
     DRAFTED = "drafted"
+    JOINED = "joined"  # further seconds join a draft of the program's
     OPENED = "opened"
     SUBMITTED = "submitted"
     REPLIED = "replied"
@@ -53,6 +54,7 @@ class CaseStage(StrEnum):
 
 
 BEGINNINGS: Final = frozenset({CaseAct.DRAFTED, CaseAct.OPENED})
+BY_PROGRAM: Final = frozenset({CaseAct.DRAFTED, CaseAct.JOINED})
 WITH_PARTY: Final = frozenset({CaseAct.REPLIED, CaseAct.AGREED, CaseAct.TAKEN_BACK})
 AFTER_SUBMISSION: Final = WITH_PARTY | {CaseAct.UPDATED, CaseAct.ESCALATED}
 WITH_WORDS: Final = frozenset({CaseAct.REPLIED, CaseAct.UPDATED, CaseAct.WITHDRAWN})
@@ -64,7 +66,9 @@ class CaseHappening:
 
     `kind`, `title` and the seconds of the evidence (both included; 0 if there is none) belong to the one that begins
     it. `reference` is the dashboard's number or the Message-ID of a submission, and the provider's in a reply. `party`
-    is who replies, agrees or takes back. `seen_revision` is as in `Happening`.
+    is who replies, agrees or takes back. `seen_revision` is as in `Happening`. What the program drafts by
+    itself names the `cause` of the Unavailable seconds, and how many `seconds` it counts; where more join a draft,
+    `last_second` is the last one of them.
     """
 
     happening: str = ""
@@ -85,11 +89,15 @@ class CaseHappening:
     spoken_to: str = ""
     next_update_us: int = 0
     seen_revision: int = 0
+    cause: str = ""
+    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """Where a case stands: the fold of its happenings. A moment is 0 while it has not come.
+
+    Of a case that the program drafted, `seconds` Unavailable ones of one `cause` are counted, through `through_second`.
 
     `unfitting` is what the record holds for it and today's rules do not allow, each with the refusal.
     """
@@ -112,6 +120,9 @@ class Case:
     resolved_us: int = 0
     withdrawn_us: int = 0
     references: tuple[str, ...] = ()
+    cause: str = ""
+    seconds: int = 0
+    through_second: int = 0
 
     @property
     def revision(self) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from probe.core.lapses import Lapse
+
 REPLY_CHARACTERS_MAX: Final = 512  # of a reply's text in an outcome
 
 
@@ -380,4 +382,4 @@ class Condition:
 
 
 # What a ledger keeps beside the seconds.
-Remark = ClockState | Amendment | Statement | Condition
+Remark = ClockState | Amendment | Statement | Condition | Lapse

@@ -1,105 +1,56 @@
 """What people and their tools are told: each turn that the ledger keeps, as one notice.
 
 A notice is derived from what is kept, never stored. Its `key` is made of the turn alone, so whoever is told the same
-turn twice can drop the repeat. Notices of one `thread` (an issue, or a condition of one target) are told in order.
+turn twice can drop the repeat. Notices of one `thread` (an issue, a case, an obligation that was missed, or a condition
+of one target) are told in order.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from dataclasses import replace
 from typing import Final, assert_never
 
-from probe.core.happenings import WORDS, Happening, Stage
+from probe.core.happenings import WORDS, Happening
+from probe.core.lapses import Lapse
 from probe.core.model import Condition, IssueEvent, IssueTurn
+from probe.core.notice_values import (
+    SECOND_US,
+    SEVERITY_1,
+    Bearing,
+    CaseTurn,
+    Delivery,
+    LifeTurn,
+    Notice,
+    Place,
+    Severity,
+    Turn,
+    Wording,
+    utc,
+)
+from probe.core.notices_of_cases import notice_of_case
+from probe.core.notices_of_lapses import MISSED, notice_of_lapse
 
+__all__ = [
+    "Bearing",
+    "CaseTurn",
+    "Delivery",
+    "LifeTurn",
+    "Notice",
+    "Place",
+    "Severity",
+    "Turn",
+    "Wording",
+    "notice_of",
+    "still_lasting",
+    "take_in",
+    "trial",
+    "wants_call_sheet",
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LifeTurn:
-    """Something that happened to an issue, with the name of the life it belongs to.
-
-    `over` is the stage that it led to, where nothing more is owed by anybody from then on.
-    """
-
-    issue: str  # the life's own: a relapse has another name in the record
-    what: IssueEvent | Happening
-    over: Stage | None = None
-
-
-# What a notice can be made of. A turn that is not kept yet is known by its name in the record alone.
-Turn = IssueEvent | Condition | LifeTurn
-
-
-class Severity(StrEnum):
-    """How much that matters which a notice is about; it stays the same until that is over."""
-
-    CRITICAL = "critical"
-    WARNING = "warning"
-    INFO = "info"  # of what is only noted
-
-
-class Bearing(StrEnum):
-    """What a notice means for its thread."""
-
-    BEGINS = "begins"  # something lasts from now on
-    NOTES = "notes"  # something happened, once
-    ENDS = "ends"  # what began is over
-
-
-class Delivery(StrEnum):
-    """What became of one try to tell."""
-
-    TOLD = "told"
-    REPEATED = "repeated"  # told again that it still lasts
-    FAILED = "failed"  # and tried again later
-    GIVEN_UP = "given_up"  # never told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Place:
-    """A place in the chain: a record is told after those whose place is smaller."""
-
-    batch: int = 0
-    part: int = 0
-    position: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """One thing to tell. `since_second` is when it began, `noticed_second` when the program knew."""
-
-    key: str
-    thread: str
-    kind: str  # what a machine may choose by: "critical_issue.opened"
-    name: str  # what its alert is called
-    vantage: str
-    target: str
-    issue: str  # "" where it is about none
-    bearing: Bearing
-    severity: Severity
-    title: str
-    text: str
-    since_second: int
-    noticed_second: int
-    line: str = ""  # whom to call
-    recorded: bool = True  # False: told although the ledger can't be written
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
-    """What the words of a notice need besides its turn."""
-
-    vantage: str
-    # Targets whose contract has no Severity 1 line.
-    without_line: frozenset[str] = frozenset()
-
-
-CALL_THE_LINE: Final = "Call the provider's Severity 1 line."
-CALL_THE_MANAGER: Final = "Submit a Support Case and call the Technical Account Manager."
+CALL_THE_LINE: Final = "Call the provider's Severity 1 line"
+CALL_THE_MANAGER: Final = "Submit a Support Case and call the Technical Account Manager"
 NOT_RECORDED: Final = "NOT YET RECORDED: the ledger can't be written."
-SEVERITY_1: Final = "severity-1"
 CRITICAL_ISSUE: Final = "Sev1probeCriticalIssue"
-SECOND_US: Final = 1_000_000
+OPENED: Final = f"critical_issue.{IssueTurn.OPENED}"
 
 
 def notice_of(turn: Turn, wording: Wording, *, recorded: bool = True) -> Notice:
@@ -113,6 +64,11 @@ def notice_of(turn: Turn, wording: Wording, *, recorded: bool = True) -> Notice:
             return _of_happening(turn.what, turn, wording)
         case Condition():
             return _of_condition(turn, wording, recorded)
+        case Lapse():
+            notice = notice_of_lapse(turn, wording)
+            return replace(notice, text=_with_doubt(notice.text, recorded), recorded=recorded)
+        case CaseTurn():
+            return notice_of_case(turn, wording)
         case _:
             assert_never(turn)
 
@@ -134,6 +90,12 @@ def trial(vantage: str, second: int) -> Notice:
         since_second=second,
         noticed_second=second,
     )
+
+
+def wants_call_sheet(notice: Notice) -> bool:
+    """Say whether somebody has to call, and needs the page for it."""
+    is_owed = notice.kind == MISSED and bool(notice.issue) and notice.severity is Severity.CRITICAL
+    return (notice.kind == OPENED or is_owed) and notice.recorded
 
 
 def still_lasting(notices: Iterable[Notice]) -> dict[str, Notice]:
@@ -158,20 +120,20 @@ def take_in(lasting: dict[str, Notice], notice: Notice) -> None:
 
 
 def _of_issue(turn: IssueEvent, issue: str, wording: Wording, recorded: bool) -> Notice:
-    has_line = turn.target not in wording.without_line
+    has_line, call = turn.target not in wording.without_line, wording.calls.get(turn.target, "")
     if turn.turn is IssueTurn.OPENED:
         bearing, severity = Bearing.BEGINS, Severity.CRITICAL
         again = "" if issue == turn.issue else " again"
         title = f"Critical Issue: {turn.target} is unavailable{again}"
         said = (
-            f"{turn.target} has been unavailable persistently since {_utc(turn.since_second)}, seen from "
-            f"{wording.vantage}. {CALL_THE_LINE if has_line else CALL_THE_MANAGER}"
+            f"{turn.target} has been unavailable persistently since {utc(turn.since_second)}, seen from "
+            f"{wording.vantage}. {CALL_THE_LINE if has_line else CALL_THE_MANAGER}{f': {call}' if call else ''}."
         )
     else:
         bearing, severity = Bearing.NOTES, Severity.INFO
         title = f"Service restored: {turn.target}"
         said = (
-            f"{turn.target} has been available again since {_utc(turn.since_second)}, seen from {wording.vantage}. "
+            f"{turn.target} has been available again since {utc(turn.since_second)}, seen from {wording.vantage}. "
             "Restored is not resolved: agree with the provider on the resolution."
         )
     return Notice(
@@ -211,7 +173,7 @@ def _of_happening(happening: Happening, turn: LifeTurn, wording: Wording) -> Not
         # The alert that ends has the severity that it began with.
         severity=Severity.INFO if turn.over is None else Severity.CRITICAL,
         title=f"Critical Issue of {happening.target}: {turn.over or what}",
-        text=f"{happening.actor} recorded {what}, at {_utc(at_second)}{words}. Issue {turn.issue}.{ended}",
+        text=f"{happening.actor} recorded {what}, at {utc(at_second)}{words}. Issue {turn.issue}.{ended}",
         since_second=at_second,
         noticed_second=happening.recorded_us // SECOND_US,
         line=SEVERITY_1 if has_line else "",
@@ -250,7 +212,3 @@ def _of_condition(turn: Condition, wording: Wording, recorded: bool) -> Notice:
 
 def _with_doubt(text: str, recorded: bool) -> str:
     return text if recorded else f"{text} {NOT_RECORDED}"
-
-
-def _utc(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

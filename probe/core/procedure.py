@@ -55,6 +55,7 @@ __all__ = [
 
 WORDS_CHARACTERS_MAX: Final = 2_000
 NAME_CHARACTERS_MAX: Final = 200  # of who recorded, who was spoken to, and a reference
+PROMISE_US_MAX: Final = 366 * 86_400_000_000  # until the next update; dates far off could not even be written down
 HAPPENINGS_MAX: Final = 5_000  # of one issue; an update each ten minutes for a month makes 4,320
 
 
@@ -156,6 +157,8 @@ def _problems(state: Procedure, happening: Happening) -> Iterator[str]:
         yield "only a call back or an update promises the next update"
     elif happening.next_update_us and happening.next_update_us <= happening.at_us:
         yield "the next update can't be due before this one"
+    elif happening.next_update_us > happening.at_us + PROMISE_US_MAX:
+        yield "the next update is more than a year away; a promise is sooner"
     if act in AGREEMENT_ACTS:
         yield from _problems_of_agreement(state, happening)
 

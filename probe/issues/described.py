@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from probe.core.happenings import Happening
+from probe.core.lapses import Lapse
 from probe.core.lives import Life
 from probe.core.obligations import Obligation
 
@@ -47,6 +48,24 @@ def summary_of(life: Life, owed: Iterable[Obligation]) -> dict[str, Any]:
             }
             for one in owed
         ],
+    }
+
+
+def lapses_of(lapses: Iterable[Lapse], subject: str) -> dict[str, Any]:
+    """Say what the daemon noted of obligations that were missed in an issue or a case."""
+    return {
+        "lapses": [
+            {
+                "obligation": one.obligation,
+                "owed_by": one.owed_by,
+                "due": iso(one.due_us),
+                "noticed": iso(one.noticed_us),
+                "raised": one.raised,
+                "words": one.words,
+            }
+            for one in lapses
+            if one.subject == subject
+        ]
     }
 
 

@@ -28,6 +28,7 @@ from probe.ledger.retention import CutReport
 from probe.ledger.store import Head
 from probe.ledger.tables import RemarkKind
 from probe.ledger.tallies import Account, Tally, account_of, known_targets
+from probe.ledger.unavailable import Recorded, unavailable_in
 from probe.ledger.verify import Anchor, Report, verify
 from probe.ledger.writer import Ledger
 
@@ -50,6 +51,7 @@ __all__ = [
     "LedgerTooNew",
     "LedgerUnwritable",
     "Outbox",
+    "Recorded",
     "Recovery",
     "RemarkKind",
     "Report",
@@ -64,6 +66,7 @@ __all__ = [
     "propose",
     "remarks_of",
     "statements_of",
+    "unavailable_in",
     "verify",
     "what_if",
     "write_csv",

@@ -77,6 +77,19 @@ REMARK_FIELDS: Final[Mapping[RemarkKind, tuple[str, ...]]] = {
         "party",
         "spoken_to",
         "next_update_at",
+        "cause",
+        "seconds",
+    ),
+    RemarkKind.LAPSE: (
+        "target",
+        "issue",
+        "case",
+        "obligation",
+        "owed_by",
+        "due_at",
+        "noticed_at",
+        "raised",
+        "words",
     ),
 }
 
@@ -85,8 +98,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENTS: Final = {
     "added_at": "added_us",
     "at": "at_us",
+    "due_at": "due_us",
     "fetched_at": "fetched_us",
     "next_update_at": "next_update_us",
+    "noticed_at": "noticed_us",
     "read_at": "read_us",
     "recorded_at": "recorded_us",
 }

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select, update
 
 from probe.core.case_happenings import Case, CaseHappening
-from probe.core.cases import tell_case
-from probe.core.happenings import Happening
+from probe.core.cases import add_case
+from probe.core.happenings import PROGRAM, Happening
 from probe.core.lives import Life, add
+from probe.core.model import Amendment
 from probe.core.procedure import Refused
 from probe.ledger import tables
 from probe.ledger.cases import read_cases
@@ -21,6 +22,7 @@ from probe.ledger.remarks import Proposal, proposal_of_body
 
 TAKEN_MAX = 100  # at once
 REFUSALS_KEPT_US = 3_600_000_000  # for proposers that never came back to read them
+SECOND_MAX = 253_402_300_799  # the end of the year 9999
 AHEAD_US_MAX = 60_000_000  # of the writer's clock, on the host of whoever proposes
 
 
@@ -55,6 +57,8 @@ def decide(connection: Connection, now_us: int) -> Decided:
                 _live_on(connection, lives, proposal, now_us)
             elif isinstance(proposal, CaseHappening):
                 _case_on(connection, cases, proposal, now_us)
+            else:
+                _refuse_no_window(proposal)
         except Refused as refusal:
             refused.append((row.id, _storable(str(refusal))))
         else:
@@ -102,7 +106,16 @@ def _case_on(connection: Connection, cases: dict[str, dict[str, Case]], told: Ca
     if told.target not in cases:
         cases[told.target] = dict(read_cases(connection, _storable(told.target)))
     of_target = cases[told.target]
-    of_target[told.case] = tell_case(of_target.get(told.case), told)
+    if told.actor == PROGRAM:  # It drafts in the daemon, by itself; what lies in the inbox came from somebody else.
+        raise Refused("the actor is the program itself; say who records this")
+    of_target[told.case] = add_case(of_target, told)
+
+
+def _refuse_no_window(amendment: Amendment) -> None:
+    """Refuse what no database could keep; whether the window makes sense was for the proposer to say."""
+    is_target = amendment.target == _storable(amendment.target)
+    if not is_target or not 0 <= amendment.first_second <= amendment.last_second <= SECOND_MAX:
+        raise Refused("there is no such target or no such window")
 
 
 def _refuse_the_future(told: Happening | CaseHappening, now_us: int) -> None:

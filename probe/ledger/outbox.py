@@ -11,11 +11,14 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
+from probe.core.case_happenings import Case, CaseHappening, Cases
 from probe.core.happenings import Happening
+from probe.core.lapses import Lapse
 from probe.core.lives import Lives
 from probe.core.model import Condition, IssueEvent, IssueTurn
-from probe.core.notices import LifeTurn, Place, Turn
+from probe.core.notices import CaseTurn, LifeTurn, Place, Turn
 from probe.ledger import tables
+from probe.ledger.cases import read_cases
 from probe.ledger.lives import read_lives
 from probe.ledger.remarks import remark_of_body
 from probe.ledger.snapshot import snapshot
@@ -25,10 +28,13 @@ from probe.ledger.thread import Worker
 
 EVENT_PART, REMARK_PART = 0, 1
 # The kinds of remark that are told.
-TOLD: Final = (str(RemarkKind.CONDITION), str(RemarkKind.HAPPENING))
+TOLD: Final = tuple(
+    str(kind) for kind in (RemarkKind.CONDITION, RemarkKind.HAPPENING, RemarkKind.CASE, RemarkKind.LAPSE)
+)
 
 T = TypeVar("T")
 Told = tuple[Place, Turn]
+Found = IssueEvent | Condition | Lapse | Happening | CaseHappening
 
 
 class Outbox:
@@ -112,24 +118,40 @@ def _after(connection: Connection, place: Place, limit: int) -> tuple[Told, ...]
     events = tables.event
     query = select(events).where(_behind(events.c, EVENT_PART, place))
     rows = connection.execute(query.order_by(events.c.batch, events.c.position).limit(limit))
-    found: list[tuple[Place, IssueEvent | Condition | Happening]] = [
-        (_at(row, EVENT_PART), _event(row)) for row in rows
-    ]
+    found: list[tuple[Place, Found]] = [(_at(row, EVENT_PART), _event(row)) for row in rows]
     remarks = tables.remark
     query = select(remarks).where(remarks.c.kind.in_(TOLD), _behind(remarks.c, REMARK_PART, place))
     rows = connection.execute(query.order_by(remarks.c.batch, remarks.c.position).limit(limit))
     found += [(_at(row, REMARK_PART), remark_of_body(row.kind, row.body)) for row in rows]
     found = sorted(found, key=lambda told: told[0])[:limit]
-    targets = {turn.target for _, turn in found if not isinstance(turn, Condition)}
     # One target is read by itself; of more, one reading serves them all.
+    targets = {turn.target for _, turn in found if isinstance(turn, IssueEvent | Happening)}
     lives = read_lives(connection, next(iter(targets)) if len(targets) == 1 else None) if targets else {}
-    return tuple((at, _in_its_life(turn, lives)) for at, turn in found)
+    targets = {turn.target for _, turn in found if isinstance(turn, CaseHappening)}
+    cases = read_cases(connection, next(iter(targets)) if len(targets) == 1 else None) if targets else {}
+    return tuple((at, _turn(turn, lives, cases)) for at, turn in found)
 
 
-def _in_its_life(turn: IssueEvent | Condition | Happening, lives: Mapping[str, Lives]) -> Turn:
+def _turn(found: Found, lives: Mapping[str, Lives], cases: Cases) -> Turn:
+    match found:
+        case Condition() | Lapse():
+            return found
+        case CaseHappening():
+            return _in_its_case(found, cases.get(found.case))
+        case IssueEvent() | Happening():
+            return _in_its_life(found, lives)
+
+
+def _in_its_case(happening: CaseHappening, case: Case | None) -> CaseTurn:
+    """Say what case something happened in, and whether it ended that."""
+    if case is None:  # Retention has cut its beginning.
+        return CaseTurn(what=happening, title="")
+    is_last = happening.happening == case.happenings[-1].happening
+    return CaseTurn(what=happening, title=case.title, over=case.stage if is_last and case.over_us else None)
+
+
+def _in_its_life(turn: IssueEvent | Happening, lives: Mapping[str, Lives]) -> Turn:
     """Say which life a turn belongs to, and whether it ended that."""
-    if isinstance(turn, Condition):
-        return turn
     life = lives.get(turn.target, {}).get(turn.issue)
     if life is None:  # Retention has cut its opening.
         return LifeTurn(issue=turn.issue, what=turn)

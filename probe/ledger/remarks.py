@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from probe.core.case_happenings import CaseAct, CaseHappening, CaseKind, Way
 from probe.core.happenings import Act, Happening, Party
+from probe.core.lapses import Lapse
 from probe.core.model import (
     Amendment,
     Cause,
@@ -41,6 +42,7 @@ _TYPES: Final[Mapping[RemarkKind, type[Any]]] = {
     RemarkKind.STATEMENT: Statement,
     RemarkKind.HAPPENING: Happening,
     RemarkKind.CASE: CaseHappening,
+    RemarkKind.LAPSE: Lapse,
 }
 _KINDS: Final = {kept: kind for kind, kept in _TYPES.items()}
 
@@ -61,6 +63,7 @@ _WORDS: Final[Mapping[RemarkKind, Mapping[str, Callable[[str], Any]]]] = {
         "way": _or_none(Way),
         "party": _or_none(Party),
     },
+    RemarkKind.LAPSE: {"owed_by": Party},
 }
 
 
@@ -114,8 +117,8 @@ def remarks_of(
 ) -> tuple[Any, ...]:
     """Read the remarks of one kind, in the order in which they were kept.
 
-    The range is of a remark's own second: of a clock state, condition or statement when it was noticed, of a suspicion
-    or an amendment its first.
+    The range is of a remark's own second: of a clock state, condition, lapse or statement when it was noticed, of a
+    suspicion or an amendment its first.
 
     Raises:
         LedgerError: If the ledger can't be read.
@@ -193,3 +196,5 @@ def _place(remark: Kept) -> tuple[str, str, int]:
             return RemarkKind.STATEMENT, remark.source, remark.second
         case Happening() | CaseHappening():
             return kind_of(remark), remark.target, remark.recorded_us // _SECOND_US
+        case Lapse():
+            return RemarkKind.LAPSE, remark.target, remark.noticed_us // _SECOND_US

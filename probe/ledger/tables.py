@@ -218,6 +218,7 @@ class RemarkKind(StrEnum):
     STATEMENT = "statement"
     HAPPENING = "happening"
     CASE = "case"
+    LAPSE = "lapse"
 
 
 class Kind(StrEnum):

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from probe import clock
+from probe.core.case_happenings import CaseHappening
 from probe.core.happenings import Happening
 from probe.core.model import Amendment, Terms
 from probe.ledger import amending, retention
@@ -133,6 +134,22 @@ class Ledger:
             LedgerUnwritable: If it is not known to be kept.
         """
         return await self._worker.run(lambda: amending.tell(self._store, decide))
+
+    async def tell_case(self, decide: amending.TellCase) -> CaseHappening:
+        """Keep the happening that `decide` makes of the cases as they are, and give it; likewise.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept.
+        """
+        return await self._worker.run(lambda: amending.tell_case(self._store, decide))
+
+    async def draft(self, target: str, decide: amending.Draft) -> CaseHappening | None:
+        """Keep what `decide` makes of the cases of a target as they are, if anything, and give it; likewise.
+
+        Raises:
+            LedgerUnwritable: If it is not known to be kept.
+        """
+        return await self._worker.run(lambda: amending.draft(self._store, target, decide))
 
     async def close(self) -> None:
         """Let go of the database and end the thread; give up on a disk that hangs."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry
 
+from probe.core.case_happenings import CaseStage
+from probe.core.case_obligations import CaseDuty
 from probe.core.endings import fault_of
 from probe.core.engine import TargetState
 from probe.core.model import Basis, Cause, Fault, IssueTurn, Judgement, Outcome, Phase, Step, Surface, Verdict
@@ -66,6 +68,10 @@ LIKELY_PHASES = {
         Phase.FINAL,
     ),
 }
+# As lapses name them (core/lapses.py).
+MISSABLE = (*map(str, Duty), *(f"case_{duty}" for duty in CaseDuty))
+# Of a case that is not over.
+CASE_STAGES = (CaseStage.DRAFT, CaseStage.OPEN, CaseStage.SUBMITTED, CaseStage.ANSWERED)
 OBLIGATION_STATES = (ObligationState.PENDING, ObligationState.MISSED)
 UNAVAILABLE_BASES = (Basis.LITERAL, Basis.CORROBORATED)
 
@@ -171,9 +177,12 @@ class TargetBook:
         "bases",
         "blind",
         "blind_conditions",
+        "case_obligations",
+        "cases",
         "issue_open",
         "issue_opened",
         "last_judged",
+        "missed",
         "obligations",
         "surfaces",
         "turns",
@@ -191,6 +200,13 @@ class TargetBook:
         self.obligations = {
             (duty, state): scalar(catalogue.OBLIGATIONS).cell(target, duty, state)
             for duty in Duty
+            for state in OBLIGATION_STATES
+        }
+        self.missed = {name: scalar(catalogue.OBLIGATIONS_MISSED).cell(target, name) for name in MISSABLE}
+        self.cases = {stage: scalar(catalogue.CASES).cell(target, stage) for stage in CASE_STAGES}
+        self.case_obligations = {
+            (duty, state): scalar(catalogue.CASE_OBLIGATIONS).cell(target, duty, state)
+            for duty in CaseDuty
             for state in OBLIGATION_STATES
         }
         self.last_judged = scalar(catalogue.LAST_JUDGED).cell(target)

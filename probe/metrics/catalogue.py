@@ -97,6 +97,20 @@ OBLIGATIONS = _gauge(
     "obligation",
     "state",
 )
+OBLIGATIONS_MISSED = _counter(
+    "obligations_missed_total",
+    "Obligations in Critical Issues and Support Cases that were found to be missed.",
+    "target",
+    "obligation",
+)
+CASES = _gauge("cases", "Support Cases that are not over, by where they stand.", "target", "stage")
+CASE_OBLIGATIONS = _gauge(
+    "case_obligations",
+    "What is owed in Support Cases that are not over, and is pending or was missed.",
+    "target",
+    "obligation",
+    "state",
+)
 LAST_JUDGED = _gauge(
     "last_judged_second_timestamp_seconds", "Last second that was judged; 0 before the first.", "target"
 )

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from probe.core.case_happenings import CaseStage
+from probe.core.case_obligations import CaseDuty
 from probe.core.engine import TargetState
 from probe.core.model import Cause, ClockState, ControlOutcome, Remark, Statement, Step, Surface, Synchronisation
 from probe.core.notices import Delivery
@@ -221,6 +223,26 @@ class Metrics:
         book = self._books.get(target)
         if book is not None:
             for key, cell in book.obligations.items():
+                cell.value = counts.get(key, 0)
+
+    def observe_missed(self, target: str, obligation: str) -> None:
+        """Count an obligation that was found to be missed."""
+        book = self._books.get(target)
+        if book is not None:
+            book.missed[obligation].value += 1
+
+    def show_cases(
+        self,
+        target: str,
+        stages: Mapping[CaseStage, int],
+        counts: Mapping[tuple[CaseDuty, ObligationState], int],
+    ) -> None:
+        """Show where a target's Support Cases that are not over stand, and what is owed in them."""
+        book = self._books.get(target)
+        if book is not None:
+            for stage, cell in book.cases.items():
+                cell.value = stages.get(stage, 0)
+            for key, cell in book.case_obligations.items():
                 cell.value = counts.get(key, 0)
 
     def set_blind(self, target: str, blind: bool) -> None:

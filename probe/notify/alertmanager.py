@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from probe import clock
-from probe.core.notices import Bearing, Notice
+from probe.core.notices import Bearing, Notice, Severity
 from probe.notify.charge import CourierCharge
 from probe.notify.post import Post
 from probe.times import utc
@@ -31,8 +31,9 @@ class AlertmanagerCourier:
 
     async def tell(self, notice: Notice) -> None:
         """Tell one notice: an alert fires from now on, for a while, or no more."""
-        # What is noted of an issue neither begins an alert nor ends it, and an alert has no history.
-        if not (notice.issue and notice.bearing is Bearing.NOTES):
+        # What people note of an issue or a case neither begins an alert nor ends it, and an alert has no history.
+        is_of_people = bool(notice.issue or notice.case) and notice.severity is Severity.INFO
+        if not (is_of_people and notice.bearing is Bearing.NOTES):
             await self._send([notice])
 
     async def repeat(self, lasting: Iterable[Notice]) -> None:
@@ -49,9 +50,10 @@ class AlertmanagerCourier:
         await self._post.send(json.dumps(alerts).encode(), {"Content-Type": "application/json"})
 
     def _alert(self, notice: Notice, now_second: int) -> Mapping[str, Any]:
+        annotations = {"summary": notice.title, "description": notice.text, "call_sheet": notice.call_sheet}
         alert: dict[str, Any] = {
             "labels": {**self._labels, **_labels(notice)},
-            "annotations": {"summary": notice.title, "description": notice.text},
+            "annotations": {name: text for name, text in annotations.items() if text},
         }
         match notice.bearing:
             case Bearing.BEGINS:
@@ -68,6 +70,11 @@ def _labels(notice: Notice) -> dict[str, str]:
         "alertname": notice.name,
         "target": notice.target,
         "issue": notice.issue,
+        "case": notice.case,
+        "obligation": notice.obligation,
+        "owed_by": notice.owed_by,
+        # Two of the same obligation may be missed one after the other: the end of one must not end the other.
+        "due": utc(notice.due_second) if notice.due_second else "",
         "severity": str(notice.severity),
         "line": notice.line,
         "vantage": notice.vantage,

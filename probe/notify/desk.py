@@ -37,6 +37,10 @@ URGENT_MAX = 100  # turns that are told before they are kept, at once
 EARLY_KEYS_MAX = 1_000  # of turns that were told before they were kept
 
 
+# Gives a notice what goes with it; it takes its time within limits, and never raises.
+Enclose = Callable[[Notice], Awaitable[Notice]]
+
+
 class Kept(Protocol):
     """The ledger, as far as couriers care. Its methods raise OutboxError and nothing else."""
 
@@ -103,6 +107,7 @@ class Desk:
         kept: Kept,
         place: Place,
         wording: Callable[[], Wording],
+        enclose: Enclose,
         watch: Watch,
         pace: Pace,
     ) -> None:
@@ -111,6 +116,7 @@ class Desk:
         self._courier = courier
         self._kept = kept
         self._wording = wording
+        self._enclose = enclose
         self._watch = watch
         self._pace = pace
         self._lasting: dict[str, Notice] = {}
@@ -163,7 +169,8 @@ class Desk:
                 break
         if found is None:
             return False
-        self._lasting = lasting | self._lasting
+        enclosed = {thread: await self._enclose(notice) for thread, notice in lasting.items()}
+        self._lasting = enclosed | self._lasting
         return True
 
     async def _read(self, place: Place) -> Sequence[tuple[Place, Turn]] | None:
@@ -190,7 +197,7 @@ class Desk:
                         self._lasting.pop(thread, None)
                     take_in(self._lasting, notice)
                 else:
-                    await self._tell(notice)
+                    await self._tell(await self._enclose(notice))
                 self.place = place
                 self._show_waiting(self._waiting - 1)
                 # If it can't be kept now, the next one's place covers this one.

@@ -8,7 +8,7 @@ import structlog
 from probe.core.notices import Place, Turn, Wording
 from probe.notify.charge import CourierCharge
 from probe.notify.courier import Courier, OutboxError
-from probe.notify.desk import Desk, Kept, Pace, Watch
+from probe.notify.desk import Desk, Enclose, Kept, Pace, Watch
 
 log = structlog.get_logger("notify")
 
@@ -18,9 +18,10 @@ ENROL_AGAIN_S = 5.0
 class Office:
     """Gives each courier a desk and a task of its own, so that none waits for another."""
 
-    def __init__(self, *, kept: Kept, watch: Watch, pace: Pace | None = None) -> None:
+    def __init__(self, *, kept: Kept, watch: Watch, enclose: Enclose, pace: Pace | None = None) -> None:
         self._kept = kept
         self._watch = watch
+        self._enclose = enclose
         self._pace = pace or Pace()
         self._wording = Wording(vantage="")
         self._desks: dict[CourierCharge, tuple[Desk, asyncio.Task[None]]] = {}
@@ -68,6 +69,7 @@ class Office:
                 kept=self._kept,
                 place=max(places[charge.name], come.get(charge.name, Place())),
                 wording=lambda: self._wording,
+                enclose=self._enclose,
                 watch=self._watch,
                 pace=self._pace,
             )

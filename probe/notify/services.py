@@ -39,14 +39,19 @@ class AppriseCourier:
         self._over = apprise.NotifyType.SUCCESS
         if not self._apprise.add(charge.url.get_secret_value()):
             raise ValueError(f"courier {charge.name}: Apprise knows no service with a URL like this one (not shown)")
+        for service in self._apprise:
+            # A page that is too long for a service must arrive all the same; the library's default is to let it fail.
+            if "overflow=" not in charge.url.get_secret_value():
+                service.overflow_mode = apprise.OverflowMode.TRUNCATE
         self._thread = _OneCall(f"courier-{charge.name}")
 
     async def tell(self, notice: Notice) -> None:
         """Tell one notice."""
         kind = self._over if notice.bearing is Bearing.ENDS else self._types[notice.severity]
+        body = f"{notice.text}\n\n{notice.call_sheet}" if notice.call_sheet else notice.text
 
         def call() -> bool:
-            return bool(self._apprise.notify(title=notice.title, body=notice.text, notify_type=kind))
+            return bool(self._apprise.notify(title=notice.title, body=body, notify_type=kind))
 
         try:
             taken = await self._thread.run(call)

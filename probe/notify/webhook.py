@@ -34,6 +34,11 @@ def body_of(notice: Notice) -> dict[str, Any]:
         "vantage": notice.vantage,
         "target": notice.target,
         "issue": notice.issue,
+        "case": notice.case,
+        "obligation": notice.obligation,
+        "owed_by": notice.owed_by,
+        "due": utc(notice.due_second) if notice.due_second else "",
+        "due_second": notice.due_second,
         "severity": notice.severity,
         "line": notice.line,
         "bearing": notice.bearing,
@@ -45,6 +50,7 @@ def body_of(notice: Notice) -> dict[str, Any]:
         "noticed": utc(notice.noticed_second),
         "noticed_second": notice.noticed_second,
         "recorded": notice.recorded,
+        "call_sheet": notice.call_sheet,
     }
 
 

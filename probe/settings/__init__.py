@@ -1,7 +1,7 @@
 """One YAML file and its secrets, read into frozen settings."""
 
 from probe.settings.cases import CaseSettings, Relay
-from probe.settings.contacts import case_pledges_of, contacts_of, contract_of, pledges_of
+from probe.settings.contacts import business_hours_of, case_pledges_of, contacts_of, contract_of, pledges_of, tam_of
 from probe.settings.courier import Courier
 from probe.settings.effective import effective
 from probe.settings.hours import BusinessHoursException
@@ -45,6 +45,7 @@ __all__ = [
     "Smtp",
     "StatusPage",
     "Target",
+    "business_hours_of",
     "case_pledges_of",
     "contacts_of",
     "contract_of",
@@ -52,4 +53,5 @@ __all__ = [
     "load",
     "pledges_of",
     "schema_text",
+    "tam_of",
 ]

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from probe.settings.kinds import CaFile, Duration, Host, MaybeMailAddress, Port, Secret, is_loopback, refuse, refuse_all
+from probe.core.drafting import DraftRule
+from probe.settings.kinds import (
+    CaFile,
+    Duration,
+    Host,
+    MaybeMailAddress,
+    Port,
+    Secret,
+    WholeSeconds,
+    is_loopback,
+    refuse,
+    refuse_all,
+)
 from probe.settings.problem import Findings
 from probe.settings.secret import Vault
 from probe.settings.surface import Frozen, named
@@ -42,6 +54,27 @@ class Relay(Frozen):
             yield refuse(expected, found='"none"', field="tls")
 
 
+class DraftSettings(Frozen):
+    """When the program drafts a case by itself: at Unavailable seconds of one cause that did not persist."""
+
+    enabled: Annotated[bool, Field(strict=True)] = True
+    unavailable_seconds: WholeSeconds = named("unavailable", 3, ge=1, le=3_600)
+    period_s: WholeSeconds = named("period", 3_600, ge=60, le=86_400)
+
+    @model_validator(mode="after")
+    def _can_hold(self) -> Self:
+        if self.period_s < self.unavailable_seconds:
+            expected = (
+                f"at least as much as unavailable ({self.unavailable_seconds}s), or no case would ever be drafted"
+            )
+            raise refuse(expected, found=f"{self.period_s}s", field="period")
+        return self
+
+    def rule(self) -> DraftRule | None:
+        """State the rule as the program wants it; None if nothing is to be drafted."""
+        return DraftRule(unavailable_seconds=self.unavailable_seconds, period_s=self.period_s) if self.enabled else None
+
+
 class CaseSettings(Frozen):
     """How Support Cases are mailed, and within what business time the provider answers, as agreed."""
 
@@ -49,6 +82,7 @@ class CaseSettings(Frozen):
     sender: MaybeMailAddress = ""
     respond_within_s: Duration = named("respond_within", 8 * 3_600.0, ge=60, le=30 * 86_400)
     update_every_s: Duration = named("update_every", 24 * 3_600.0, ge=60, le=30 * 86_400)
+    draft: DraftSettings = Field(default_factory=DraftSettings)
 
     @model_validator(mode="after")
     def _has_a_sender(self) -> Self:

@@ -1,8 +1,10 @@
 """Who calls whom when a Critical Issue opens, by the settings."""
 
+from probe.core.calendar import BusinessHours
 from probe.core.callsheet import Contacts
 from probe.core.case_obligations import CasePledges
 from probe.core.obligations import Pledges
+from probe.core.tam import Card, card_of
 from probe.service_zones import business_hours
 from probe.settings.model import SECOND_US, Contract, Settings
 
@@ -18,11 +20,23 @@ def pledges_of(settings: Settings | None, target: str) -> Pledges:
     return Pledges() if contract is None else contract.pledges()
 
 
+def business_hours_of(settings: Settings, target: str) -> BusinessHours:
+    """Give the Business Hours of a target; by the defaults if it is not there."""
+    contract = contract_of(settings, target) or Contract()
+    return business_hours(contract.service_zone, contract.exceptions())
+
+
+def tam_of(settings: Settings | None, target: str, now_us: int) -> Card | None:
+    """Give the card of a target's Technical Account Manager as of now; None where nothing is known of him."""
+    if settings is None:
+        return None
+    return card_of(contacts_of(settings, target), business_hours_of(settings, target), now_us)
+
+
 def case_pledges_of(settings: Settings, target: str) -> CasePledges:
     """Give what was agreed of Support Cases, in the Business Hours of a target; by the defaults if it is not there."""
-    contract = contract_of(settings, target) or Contract()
     return CasePledges(
-        hours=business_hours(contract.service_zone, contract.exceptions()),
+        hours=business_hours_of(settings, target),
         respond_within_us=round(settings.cases.respond_within_s * SECOND_US),
         update_every_us=round(settings.cases.update_every_s * SECOND_US),
     )

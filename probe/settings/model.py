@@ -104,7 +104,7 @@ class Contract(Frozen):
     persistence: PersistenceTerms = Field(default_factory=PersistenceTerms)
     objective_percent: Percent = Decimal("99.99")
     severity_1_line: Phone = ""
-    call_within_s: Duration = named("call_within", 300.0, ge=60, le=86_400)
+    call_within_s: Duration = named("call_within", 300.0, ge=5, le=86_400)
     update_every_s: Duration = named("update_every", 1_800.0, ge=60, le=7 * 86_400)
     tam: Tam = Field(default_factory=Tam)
     support_email: MaybeMailAddress = ""

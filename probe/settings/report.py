@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from probe.settings.cases import CaseSettings, Relay
+from probe.settings.cases import CaseSettings, DraftSettings, Relay
 from probe.settings.courier import Courier
 from probe.settings.duration import format_duration
 from probe.settings.hours import BusinessHoursException
@@ -42,6 +42,7 @@ _MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("company",): Company,
     ("cases",): CaseSettings,
     ("cases", "relay"): Relay,
+    ("cases", "draft"): DraftSettings,
     ("controls",): Control,
     ("status_pages",): StatusPage,
     ("notify",): Courier,
@@ -125,7 +126,9 @@ def _report_one(item: Any, findings: Findings, prefix: Path) -> None:
 def _as_written(found: object, path: Path, context: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Write the limits of a duration, and what was found, as durations again; pydantic sees only seconds."""
     limits = {name: value for name, value in context.items() if name in ("ge", "gt", "le")}
-    is_duration = path[-2:-1] == ("persistence",) or any(isinstance(value, float) for value in limits.values())
+    is_duration = path[-2:-1] in (("persistence",), ("draft",)) or any(
+        isinstance(value, float) for value in limits.values()
+    )
     if not limits or not is_duration or not isinstance(found, int | float):
         return describe(found, path), context
     return format_duration(found), {name: format_duration(value) for name, value in limits.items()}

@@ -1,6 +1,7 @@
 """The daemon's HTTP listener."""
 
 from probe.web.api import Api
+from probe.web.cases import CaseDesk, SupportCases, TellCase
 from probe.web.issues import Desk, Issues, Tell
 from probe.web.listener import Listener, Report
 from probe.web.place import ListenerError
@@ -10,6 +11,7 @@ from probe.web.tokens import TokenBook
 
 __all__ = [
     "Api",
+    "CaseDesk",
     "Decide",
     "Desk",
     "Issues",
@@ -18,7 +20,9 @@ __all__ = [
     "Record",
     "Report",
     "Resources",
+    "SupportCases",
     "Tell",
+    "TellCase",
     "TokenBook",
     "Unavailable",
 ]

@@ -24,6 +24,9 @@ from probe.web.problem import ApiProblem, Unavailable
 from probe.web.schemas import PATH_PATTERNS, OpenApi
 from probe.web.tokens import TokenBook
 
+JSON: Final = "application/json"
+# A page has its style within it, and nothing else that a browser would run or load.
+PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 TOKEN_CHARACTERS_MAX: Final = 200
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="sev1probe"'}
 _BEARER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*) *")  # RFC 6750 section 2.1
@@ -170,4 +173,16 @@ def _response(operation: Operation, request: web.Request, reply: Reply) -> web.R
     is_known = any(tag.value in ("*", reply.etag) for tag in request.if_none_match or ())
     if reply.etag and operation.method == "GET" and operation.is_cacheable and is_known:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    if operation.page_types:
+        headers["Vary"] = "Accept"
+        if (wanted := _page_type(request.headers.get("Accept", ""), operation.page_types)) is not None:
+            headers["Content-Security-Policy"] = PAGE_POLICY
+            return web.Response(text=reply.pages[wanted], content_type=wanted, charset="utf-8", headers=headers)
     return web.json_response(reply.body, status=operation.status, headers=headers)
+
+
+def _page_type(accept: str, offered: tuple[str, ...]) -> str | None:
+    """Choose among JSON and the other forms the one that is named first, as browsers do with HTML; None for JSON."""
+    named = (part.partition(";")[0].strip().lower() for part in accept.split(","))
+    found = next((one for one in named if one == JSON or one in offered), JSON)
+    return None if found == JSON else found

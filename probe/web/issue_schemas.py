@@ -56,6 +56,18 @@ class NewHappening(Asking):
     next_update: Told = Field(default="", description="When the next update was promised; empty: not at all.")
 
 
+class TamCard(Saying):
+    """The Technical Account Manager, and whether he is at work: by Business Hours."""
+
+    name: str
+    phone: str
+    email: str
+    open: bool
+    why_closed: str
+    next_opening: Moment
+    next_closing: Moment
+
+
 class HappeningBody(Saying):
     """Something that happened in an issue's life."""
 
@@ -97,7 +109,33 @@ class Issue(Saying):
     relapses: int
     agreed: dict[str, Any]
     obligations: list[ObligationBody]
+    tam: TamCard | None
     happenings: list[HappeningBody]
+
+
+class SampleBody(Saying):
+    """One failed attempt, verbatim."""
+
+    title: str
+    reply: str
+    message_id: str
+
+
+class CallSheet(Saying):
+    """Whom to call and what to say; every text is one line."""
+
+    title: str
+    issue: str
+    stage: Stage
+    call: str
+    do: list[str]
+    say: list[tuple[str, str]]
+    description: list[str]
+    samples: list[SampleBody]
+    ruled_out: list[str]
+    status_page: list[str]
+    owed: list[str]
+    made: str
 
 
 class Issues(Saying):

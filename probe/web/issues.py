@@ -12,7 +12,7 @@ from probe.web import issue_schemas
 from probe.web.issue_schemas import moment_us
 from probe.web.operations import Asked, Operation, Reply
 from probe.web.problem import ApiProblem
-from probe.web.schemas import IssuesQuery
+from probe.web.schemas import LivesQuery
 
 Tell = Callable[[Sequence[Life]], Happening]
 _ISSUE: Final = "/issues/{issue}"
@@ -30,8 +30,11 @@ class Desk(Protocol):
         Nobody else adds to it meanwhile. What `decide` raises is raised, and nothing is kept.
         """
 
-    def described(self, life: Life) -> Mapping[str, Any]:
-        """Say where an issue stands, what happened, and what is owed now."""
+    async def call_sheet(self, life: Life) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Write the call sheet of an issue: its fields, and pages by media type."""
+
+    async def described(self, lives: Sequence[Life]) -> Sequence[Mapping[str, Any]]:
+        """Say of each where it stands, what happened, what is owed now, and whom to escalate to."""
 
 
 class Issues:
@@ -48,7 +51,7 @@ class Issues:
                 method="GET",
                 path="/issues",
                 summary="Critical Issues, those that began last first.",
-                query=IssuesQuery,
+                query=LivesQuery,
                 response=issue_schemas.Issues,
                 answer=self._list,
             ),
@@ -61,6 +64,15 @@ class Issues:
                 has_etag=True,
                 is_cacheable=False,
                 answer=self._get,
+            ),
+            Operation(
+                name="call_sheet",
+                method="GET",
+                path=f"{_ISSUE}/call-sheet",
+                summary="Whom to call and what to say, on one page: JSON, HTML or text, as Accept names them.",
+                response=issue_schemas.CallSheet,
+                answer=self._call_sheet,
+                page_types=("text/html", "text/plain"),
             ),
             Operation(
                 name="tell",
@@ -78,13 +90,18 @@ class Issues:
         )
 
     async def _list(self, asked: Asked) -> Reply:
-        query: IssuesQuery = asked.query
-        lives = [life for life in await self._desk.lives() if query.target in (None, life.target)]
+        query: LivesQuery = asked.query
+        every = await self._desk.lives()
+        lives = [life for life in every if query.wants(life.target, is_over=life.procedure.is_over)]
         lives.sort(key=lambda life: life.procedure.opened_us, reverse=True)
-        return Reply(body={"issues": [self._desk.described(life) for life in lives[: query.limit]]})
+        return Reply(body={"issues": await self._desk.described(lives[: query.limit])})
 
     async def _get(self, asked: Asked) -> Reply:
-        return self._reply(_found(await self._desk.lives(), asked.path["issue"]))
+        return await self._reply(_found(await self._desk.lives(), asked.path["issue"]))
+
+    async def _call_sheet(self, asked: Asked) -> Reply:
+        body, pages = await self._desk.call_sheet(_found(await self._desk.lives(), asked.path["issue"]))
+        return Reply(body=body, pages=pages)
 
     async def _tell(self, asked: Asked) -> Reply:
         body: issue_schemas.NewHappening = asked.body
@@ -114,10 +131,11 @@ class Issues:
                 raise ApiProblem(HTTPStatus.UNPROCESSABLE_ENTITY, f"Nothing is recorded: {refusal}.") from refusal
             return happening
 
-        return self._reply(await self._desk.tell(decide))
+        return await self._reply(await self._desk.tell(decide))
 
-    def _reply(self, life: Life) -> Reply:
-        return Reply(body=self._desk.described(life), etag=str(life.procedure.revision))
+    async def _reply(self, life: Life) -> Reply:
+        (body,) = await self._desk.described([life])
+        return Reply(body=body, etag=str(life.procedure.revision))
 
 
 def _found(lives: Sequence[Life], name: str) -> Life:

@@ -58,8 +58,8 @@ _HEADERS = {
     "Server": "sev1probe",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+POLICY = "default-src 'none'; frame-ancestors 'none'"  # of all but pages that bring their own
 
 _BEGUN = web.RequestKey("begun", bool)
 
@@ -265,6 +265,7 @@ class Listener:
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     request[_BEGUN] = True
     response.headers.update(_HEADERS)
+    response.headers.setdefault("Content-Security-Policy", POLICY)
 
 
 def _is_of_api(request: web.Request) -> bool:

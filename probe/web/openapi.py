@@ -97,6 +97,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         "description": operation.status.phrase,
         "content": _content("application/json", operation.response),
     }
+    done["content"] |= {one: {"schema": {"type": "string"}} for one in operation.page_types}
     headers: dict[str, Any] = {}
     if operation.has_etag:
         headers["ETag"] = _ETAG

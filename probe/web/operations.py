@@ -46,6 +46,7 @@ class Reply:
     body: Mapping[str, Any]
     etag: str = ""
     location: str = ""
+    pages: Mapping[str, str] = field(default_factory=dict)  # the same in other forms, by media type
 
 
 Answer = Callable[[Asked], Awaitable[Reply]]
@@ -65,6 +66,7 @@ class Operation:
     request: type[BaseModel] | None = None
     is_writing: bool = False
     has_etag: bool = False
+    page_types: tuple[str, ...] = ()  # in what forms besides JSON it answers
     is_cacheable: bool = True  # whether the same ETag means the very same body
     takes_match: bool = False
     needs_match: bool = False

@@ -10,10 +10,11 @@ from probe.core.model import Exclusion, IssueTurn, Surface
 
 SECOND_MAX: Final = 253_402_300_799  # the end of the year 9999, the last that a date can be written of
 TARGET_CHARACTERS_MAX: Final = 63
-ISSUES_AT_ONCE_MAX: Final = 200
-ISSUES_AT_ONCE: Final = 50
+AT_ONCE_MAX: Final = 200
+AT_ONCE: Final = 50
 PATH_PATTERNS: Final[Mapping[str, str]] = {
     "amendment": "^[0-9a-f]{12}$",
+    "case": "^case-[0-9a-f]{8}$",
     "issue": "^[A-Za-z0-9._-]{1,100}$",
 }
 
@@ -50,15 +51,27 @@ class NoQuery(Asking):
     """Nothing may stand behind the question mark."""
 
 
-class IssuesQuery(Asking):
-    """Which issues to list."""
+class TargetQuery(Asking):
+    """Of which target."""
 
     model_config = ConfigDict(strict=False)
 
     target: str | None = Field(
         default=None, min_length=1, max_length=TARGET_CHARACTERS_MAX, description="Only those of this target."
     )
-    limit: int = Field(default=ISSUES_AT_ONCE, ge=1, le=ISSUES_AT_ONCE_MAX, description="At most so many, the newest.")
+
+
+class LivesQuery(TargetQuery):
+    """Which issues or cases to list."""
+
+    over: Literal["true", "false"] | None = Field(
+        default=None, description="false: only those that are not over; true: only those that are."
+    )
+    limit: int = Field(default=AT_ONCE, ge=1, le=AT_ONCE_MAX, description="At most so many, the newest.")
+
+    def wants(self, target: str, *, is_over: bool) -> bool:
+        """Say whether one of this target belongs into the list."""
+        return self.target in (None, target) and self.over in (None, "true" if is_over else "false")
 
 
 class NewAmendment(Asking):

@@ -190,6 +190,16 @@ def test_without_a_line_a_case_and_the_tam_are_asked_for() -> None:
     assert "Severity 1" not in " ".join(found.do)
 
 
+def test_the_tam_is_named_with_his_hours_where_he_is_known() -> None:
+    """Beside the line he is the escalation point; without one he is whom to call."""
+    away = "Terry, +1 555 0101; not at work now (the weekend), but from 2023-11-20 14:00:00 UTC"
+    for has_line in (True, False):
+        said = " ".join(sheet(pledges=Pledges(has_line=has_line), tam=away).do)
+        assert f"Technical Account Manager: {away}." in said
+        assert "sev1probe issue escalated main-1" in said
+    assert "escalated" not in " ".join(sheet().do)
+
+
 def test_what_nobody_configured_is_said_so() -> None:
     """A gap is seen, and not passed over."""
     found = sheet(contacts=Contacts(), evidence=None, statements=())

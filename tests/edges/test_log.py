@@ -8,7 +8,9 @@ import pytest
 import structlog
 
 from probe import log
-from probe.log import TRACEBACKS_MAX, LineWriter, Sparing
+from probe.log import TRACEBACKS_MAX, LineWriter, LogFormat, Sparing
+
+FORMATS: tuple[LogFormat, ...] = ("console", "json")
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +73,20 @@ def test_a_traceback_is_one_json_line_without_local_variables() -> None:
     assert line["level"] == "error"
     assert "RuntimeError: a bug" in line["exception"]
     assert secret not in stream.getvalue()
+
+
+def test_a_page_is_printed_as_it_is_on_a_terminal_and_is_one_field_in_json() -> None:
+    """A call sheet can be read in the terminal that the daemon runs in; a collector gets one line all the same."""
+    page = "CRITICAL ISSUE: MAIN\n\nCALL: +1 555 0100\n"
+    said = {}
+    for log_format in FORMATS:
+        stream = io.StringIO()
+        writer = log.set_up(log_format, stream=stream)
+        structlog.get_logger().critical("critical_issue.call_sheet", target="main", page=page)
+        writer.close(5)
+        said[log_format] = stream.getvalue()
+    assert page in said["console"]
+    assert json.loads(said["json"])["page"] == page
 
 
 def test_a_bug_that_fails_every_attempt_does_not_fill_the_log() -> None:

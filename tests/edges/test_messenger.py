@@ -16,6 +16,7 @@ from probe.ledger import Ledger
 from probe.messenger import Messenger
 from probe.metrics import Metrics
 from probe.notify import CourierCharge, CourierKind, build
+from probe.sheets import Sheets
 from probe.view import View
 
 TERMS = Terms(
@@ -45,6 +46,7 @@ class Scene:
         self.ledger = Ledger(str(folder / "ledger.db"), "here")
         self.messenger = Messenger(
             outbox=self.ledger.outbox(),
+            sheets=Sheets(self.ledger.name, lambda: None, SystemClock()),
             clock=SystemClock(),
             metrics=self.metrics,
             view=self.view,
@@ -69,7 +71,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[[float], Scene]]:
     def begin(failing_long_s: float) -> Scene:
         scene = Scene(tmp_path, failing_long_s)
         scenes.append(scene)
-        scene.messenger.configure([(CHARGE, build(CHARGE))], "here", {"main": TERMS})
+        scene.messenger.configure([(CHARGE, build(CHARGE))], "here", {"main": TERMS}, {})
         return scene
 
     yield begin
@@ -136,7 +138,7 @@ async def test_every_courier_is_shown_from_the_start_and_no_longer_than_it_is_co
     scene.messenger.waiting("hook", 3)
     assert (scene.shown["waiting"], scene.metric("outbox_waiting")) == (3, 3)
 
-    scene.messenger.configure([], "here", {"main": TERMS})
+    scene.messenger.configure([], "here", {"main": TERMS}, {})
     scene.metrics.configure((), (), (), ())
 
     assert scene.view.status()["couriers"] == {}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from probe.commands.status import picture
+from probe.commands.status import is_bad, picture
 from probe.core import engine
 from probe.core.model import (
     Cause,
@@ -154,12 +154,14 @@ def test_suspected_seconds_ask_for_a_decision() -> None:
 
 
 def test_a_courier_that_has_failed_for_long_is_drawn() -> None:
-    """One that works is not: people look here for what is wrong."""
+    """One that works is not: people look here for what is wrong, and the exit code says that there is something."""
     view = view_with()
     view.couriers["hook"] = CourierView(kind="webhook")
     assert "hook" not in drawn(view.status())
+    assert not is_bad(view.status())
     view.couriers["hook"] = CourierView(kind="webhook", waiting=2, failing_since_second=90, trouble="HTTP 503")
     assert "hook has told nothing since 1970-01-01T00:01:30Z, 2 notices wait: HTTP 503" in drawn(view.status())
+    assert is_bad(view.status())
 
 
 def test_the_status_of_an_older_daemon_is_drawn_too() -> None:
@@ -169,3 +171,4 @@ def test_the_status_of_an_older_daemon_is_drawn_too() -> None:
         del body[name]
     del body["targets"][0]["surfaces"]["smtp"]["suspected_seconds"]
     assert "main: unobserved" in drawn(body)
+    assert not is_bad(body)

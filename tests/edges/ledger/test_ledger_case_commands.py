@@ -1,6 +1,7 @@
 """`sev1probe case`: what a person or a script gets, with no daemon running."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ SETTINGS = """
 targets:
   - name: main
     smtp: {{host: localhost, sender: a@example.com, recipient: b@example.com}}
+    contract: {{tam: {{name: Terry Amato, phone: +1 555 0101}}}}
 ledger: {{url: {ledger}}}
 """
 BUG = ("--kind", "software_bug", "--title", "421 now and then", "--target", "main")
@@ -47,7 +49,7 @@ def test_a_draft_is_opened_submitted_through_the_dashboard_and_resolved(run: Run
     submitted = run("submit", "--number", "4711", "--by", "nina")
     assert submitted.exit_code == 0
     assert "submitted through the dashboard, reference 4711, (nina)" in submitted.stdout
-    assert "pending: the provider was to answer by" in submitted.stdout
+    assert "pending: the provider is to answer by" in submitted.stdout
 
     assert told(run("reply", "--words", "looking", "--by", "nina", "--json"))["stage"] == "answered"
     assert told(run("escalate", "--to", "Terry", "--by", "nina", "--json"))["escalated"] is not None
@@ -62,6 +64,40 @@ def test_a_draft_is_opened_submitted_through_the_dashboard_and_resolved(run: Run
     assert [one["act"] for one in listed["happenings"]] == [
         "drafted", "opened", "submitted", "replied", "escalated", "agreed", "taken_back", "agreed", "agreed",
     ]  # fmt: skip
+
+
+def test_the_evidence_is_given_in_the_operators_zone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time without a zone is of his clock, and is kept in UTC."""
+    with monkeypatch.context() as berlin:
+        berlin.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        opened = told(run("open", *BUG, "--from", "2025-11-24T17:00", "--to", "2025-11-24T16:00:59Z", "--json"))
+    time.tzset()
+    assert (opened["first_second"], opened["last_second"]) == (1_764_000_000, 1_764_000_059)
+
+
+def test_names_are_whole_and_the_tam_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow the terminal is, a name can be copied; who can be escalated to stands below a case."""
+    case = told(run("open", *BUG[:2], "--title", "x" * 90, "--target", "main", "--json"))["case"]
+    shown = run("show").stdout
+    assert "to escalate: Terry Amato, +1 555 0101; " in shown
+    assert "at work now" in shown
+    monkeypatch.setenv("COLUMNS", "40")
+    assert case in run("list").stdout
+    assert told(run("withdraw", "--words", "our quota", "--json"))["tam"]["name"] == "Terry Amato"
+    assert "to escalate" not in run("show", case).stdout
+
+
+def test_a_case_takes_its_evidence_from_a_critical_issue(run: Run, script: Any) -> None:
+    """From the beginning of the issue to the last second before the restoration."""
+    turns = [turn for step in script.steps for turn in step.events]
+    opened, restored = turns
+    case = told(run("open", "--issue", opened.issue, "--by", "nina", "--json"))
+    assert (case["stage"], case["kind"], case["target"]) == ("open", "software_bug", "main")
+    assert (case["first_second"], case["last_second"]) == (opened.since_second, restored.since_second - 1)
+    assert case["title"] == f"Persistent Unavailability: {opened.issue}"
+    both = run("open", "--issue", opened.issue, "--from", "2h")
+    assert (both.exit_code, "--issue: says what the case is about" in both.stderr) == (2, True)
 
 
 def test_a_case_is_withdrawn_with_a_reason(run: Run) -> None:

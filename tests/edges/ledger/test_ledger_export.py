@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from probe.core.happenings import Party
+from probe.core.lapses import Lapse
 from probe.core.model import (
     Amendment,
     Cause,
@@ -202,6 +204,31 @@ REMARKS = (
             "noticed_second": SECOND,
             "raised": 1,
             "words": "queue full",
+        },
+    ),
+    (
+        Lapse(
+            target="main",
+            issue="main-a",
+            obligation="call_line",
+            owed_by=Party.CUSTOMER,
+            due_us=(SECOND - 1) * 1_000_000,
+            noticed_us=SECOND * 1_000_000 + 5,
+            raised=False,
+            words="it came 1 s late",
+        ),
+        {
+            "v": 1,
+            "type": "lapse",
+            "target": "main",
+            "issue": "main-a",
+            "case": "",
+            "obligation": "call_line",
+            "owed_by": "customer",
+            "due_at": "2025-11-24T15:59:59.000000Z",
+            "noticed_at": "2025-11-24T16:00:00.000005Z",
+            "raised": 0,
+            "words": "it came 1 s late",
         },
     ),
 )

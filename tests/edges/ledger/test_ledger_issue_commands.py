@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import yaml
 from typer.testing import CliRunner
 
 from probe.__main__ import app
+from probe.core.happenings import Party
+from probe.core.lapses import Lapse
 from probe.core.lives import distinct
-from probe.ledger import lives_in, propose
+from probe.ledger import Batch, lives_in, propose
 from probe.ledger.store import Store
 
 MakeStore = Callable[..., Store]
@@ -57,6 +60,18 @@ def test_an_issue_is_named_by_its_beginning_or_not_at_all(kept: Path, shell: She
     )  # fmt: skip
 
 
+def test_who_can_be_escalated_to_is_shown_until_it_is_over(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the hours in which he is at work; that he was called is recorded like all else. Names in lists are whole."""
+    code, said = shell("escalated", "--to", "Terry", "--by", "nina")
+    assert (code, "escalated, to Terry, (nina)" in said, "to escalate: Terry, +1 555 01; " in said) == (0, True, True)
+    shown = shell.json("show")
+    assert (shown["happenings"][-1]["act"], shown["tam"]["phone"]) == ("escalated", "+1 555 01")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert shown["issue"] in shell("list")[1]
+    assert shell("reclassify", "--reason", "our quota", "--by", "nina")[0] == 0
+    assert "to escalate" not in shell("show", shown["issue"])[1]
+
+
 def test_two_open_issues_are_asked_about(make_script: Any, path: Path, make_store: MakeStore) -> None:
     """Nothing is recorded of the wrong one."""
     store, script = make_store(path), make_script()
@@ -92,6 +107,33 @@ def test_what_is_told_is_shown_with_both_its_times(shell: Shell) -> None:
     said = shell("show")[1]
     assert "UTC  line called, to Ana, reference S1, (nina, recorded " in said
     assert "missed: the provider was to call back by" in said
+
+
+def test_what_the_daemon_noted_of_obligations_is_shown(kept: Path, shell: Shell, make_store: MakeStore) -> None:
+    """Of this issue alone, each turn of it, to people and to scripts."""
+    issue = shell.json("show")["issue"]
+    missed = Lapse(
+        target="main",
+        issue=issue,
+        obligation="call_line",
+        owed_by=Party.CUSTOMER,
+        due_us=1_764_000_300_000_000,
+        noticed_us=1_764_000_301_000_000,
+        raised=True,
+        words="the record has none",
+    )
+    over = replace(missed, raised=False, noticed_us=1_764_000_400_000_000, words="it came 1 min 39 s late")
+    store = make_store(kept)
+    store.append(Batch(remarks=(missed, replace(missed, issue="another"), over)))
+    store.close()
+
+    text = shell("show")[1]
+    assert "call_line of the customer, due 2025-11-24 16:05:00 UTC, was missed: the record has none" in text
+    assert "is no longer owed: it came 1 min 39 s late" in text
+    assert [(one["obligation"], one["raised"], one["noticed"]) for one in shell.json("show")["lapses"]] == [
+        ("call_line", True, "2025-11-24T16:05:01Z"),
+        ("call_line", False, "2025-11-24T16:06:40Z"),
+    ]
 
 
 def test_what_somebody_did_meanwhile_is_not_overwritten(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -100,8 +101,10 @@ def test_of_two_at_once_the_second_is_judged_by_what_the_first_did(
     proposing = [Thread(target=act, args=(who,)) for who in ("nina", "otto")]
     for thread in proposing:
         thread.start()
-    waiting = 0
+    waiting, until_s = 0, time.monotonic() + 20
     while waiting < 2:
+        assert time.monotonic() < until_s, f"{waiting} of two proposals came"
+        time.sleep(0.01)
         with closing(sqlite3.connect(kept)) as connection:
             (waiting,) = connection.execute("SELECT count(*) FROM inbox").fetchone()
     (sealed,) = store.take_inbox()

@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from probe.clock import wall_us
+from probe.core.case_happenings import CaseAct, CaseHappening, CaseKind, CaseStage, named_case
 from probe.core.happenings import Act, Happening, Party, named
+from probe.core.lapses import Lapse
 from probe.core.model import Condition
-from probe.core.notices import Bearing, LifeTurn, Place, Wording, notice_of, still_lasting
-from probe.ledger import Batch, Ledger, Outbox, verify
+from probe.core.notices import Bearing, CaseTurn, LifeTurn, Place, Wording, notice_of, still_lasting
+from probe.ledger import Batch, Ledger, Outbox, propose, verify
 
 VANTAGE = "vantage-1"
 BLIND = Condition(
@@ -19,6 +22,17 @@ BLIND = Condition(
     noticed_second=1_764_000_031,
     raised=True,
     words="no second was judged for 31 s",
+)
+
+LAPSE = Lapse(
+    target="main",
+    issue="main-a",
+    obligation="call_back",
+    owed_by=Party.PROVIDER,
+    due_us=1_764_000_000_000_000,
+    noticed_us=1_764_000_001_000_000,
+    raised=True,
+    words="the record has none",
 )
 
 
@@ -108,6 +122,33 @@ async def test_an_issue_lasts_through_a_relapse_until_both_sides_agree(path: Pat
     assert [*still_lasting(notices[:-1])] == [f"here/{event.issue}"]
     assert notices[-1].bearing is Bearing.ENDS
     assert still_lasting(notices) == {}
+
+
+async def test_cases_and_lapses_are_told_in_the_order_of_the_chain(kept: Path) -> None:
+    """What happened in a case comes with its title, and its end is known; a lapse comes as it was kept."""
+    at_us = wall_us() - 1_000_000
+
+    def told(act: CaseAct, **more: Any) -> CaseHappening:
+        return named_case(
+            CaseHappening(target="main", act=act, at_us=at_us, recorded_us=at_us, actor="nina", words="so", **more)
+        )
+
+    opened_case = told(CaseAct.OPENED, kind=CaseKind.INFORMATION_REQUEST, title="limits")
+    withdrawn = told(CaseAct.WITHDRAWN, case=opened_case.case)
+    propose(str(kept), opened_case)
+    async with opened(kept) as (ledger, outbox):
+        before = await outbox.after(Place(), 100)
+        await ledger.append(Batch(remarks=(LAPSE,)))
+    propose(str(kept), withdrawn)
+    async with opened(kept) as (_, outbox):
+        whole = await outbox.after(Place(), 100)
+        assert await outbox.count_after(before[-1][0]) == 2
+
+    assert [turn for _, turn in before][-1] == CaseTurn(what=opened_case, title="limits")
+    assert [turn for _, turn in whole][len(before) :] == [
+        LAPSE,
+        CaseTurn(what=withdrawn, title="limits", over=CaseStage.WITHDRAWN),
+    ]
 
 
 async def test_a_new_courier_begins_at_the_end_and_an_old_one_where_it_was(path: Path, script: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from probe.core.happenings import Party
+from probe.core.lapses import Lapse
 from probe.core.model import (
     Amendment,
     Cause,
@@ -78,6 +80,19 @@ REMARKS: tuple[tuple[RemarkKind, Remark], ...] = (
             noticed_second=SECOND + 30,
             raised=True,
             words="the ledger's queue was full",
+        ),
+    ),
+    (
+        RemarkKind.LAPSE,
+        Lapse(
+            target="main",
+            issue="main-a",
+            obligation="call_back",
+            owed_by=Party.PROVIDER,
+            due_us=SECOND * 1_000_000,
+            noticed_us=SECOND * 1_000_000 + 1,
+            raised=True,
+            words="the record has none",
         ),
     ),
 )
@@ -212,6 +227,23 @@ def test_nonsense_in_the_inbox_holds_up_nothing(kept: Path, make_store: MakeStor
     assert propose(str(kept), AMENDMENT, wait_s=0) is None
 
     assert store.take_inbox() == (AMENDMENT,)
+
+
+@pytest.mark.parametrize(
+    "change", [{"target": "\ud800"}, {"target": "main\0"}, {"first_second": 2**70, "last_second": 2**70}]
+)
+def test_an_amendment_that_no_database_can_keep_holds_up_nothing(
+    kept: Path, make_store: MakeStore, change: dict[str, Any]
+) -> None:
+    """It is refused in words, and what is proposed behind it is sealed."""
+    store = make_store(kept)
+    assert propose(str(kept), replace(AMENDMENT, amendment="0", **change), wait_s=0) is None
+    assert propose(str(kept), AMENDMENT, wait_s=0) is None
+    assert store.take_inbox() == (AMENDMENT,)
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT id, refusal FROM inbox").fetchall() == [
+            ("0", "there is no such target or no such window")
+        ]
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.touch()])

@@ -15,6 +15,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from probe.core import model
+from probe.core.case_happenings import CaseStage
+from probe.core.case_obligations import CaseDuty
 from probe.core.engine import skip
 from probe.core.model import Cause, ClockState, ControlOutcome, Statement, Surface, Suspicion, Synchronisation
 from probe.core.obligations import Duty, ObligationState
@@ -39,8 +41,9 @@ CLOSED_SETS: dict[str, set[str]] = {
     "phase": set(model.Phase),
     "turn": set(model.IssueTurn),
     "worked": {"true", "false"},
-    "obligation": set(Duty),
+    "obligation": {*Duty, *CaseDuty, "case_respond", "case_update"},
     "state": {"pending", "missed"},
+    "stage": {"draft", "open", "submitted", "answered"},
     "source": {"page"},
     "outcome": set(PagePoll),
 }
@@ -84,6 +87,8 @@ def tell_everything(scene: Any, story: Any) -> None:
     scene.metrics.show_obligations(
         "main", {(Duty.CALL_LINE, ObligationState.MET): 1, (Duty.CALL_BACK, ObligationState.MISSED): 1}
     )
+    scene.metrics.observe_missed("main", "call_back")
+    scene.metrics.show_cases("main", {CaseStage.DRAFT: 1}, {(CaseDuty.RESPOND, ObligationState.MISSED): 1})
     for remark in (CLOCK, READ):
         scene.metrics.observe_remark(remark)
     scene.metrics.set_control("dns", 998_600, True)
@@ -143,6 +148,7 @@ def test_known_series_are_there_at_zero_from_the_start(scene: Any) -> None:
         assert scene.value("sev1probe_attempts_total", **likely) == 0
         assert scene.value("sev1probe_attempt_duration_seconds_count", target="main", surface=surface) == 0
     assert scene.value("sev1probe_critical_issue_open", target="main") == 0
+    assert scene.value("sev1probe_obligations_missed_total", target="main", obligation="case_respond") == 0
     assert scene.value("sev1probe_control_attempts_total", control="dns", worked="true", cause="accepted") == 0
 
 

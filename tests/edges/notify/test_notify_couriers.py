@@ -4,13 +4,18 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from probe import clock
+from probe.core.case_happenings import CaseAct, CaseHappening
+from probe.core.happenings import PROGRAM, Party
+from probe.core.lapses import Lapse
 from probe.core.model import IssueEvent
-from probe.core.notices import Wording, notice_of, trial
+from probe.core.notices import CaseTurn, Wording, notice_of, trial
+from probe.core.obligations import Duty
 from probe.notify import CourierCharge, CourierError, build, tell_in_time
 
 if TYPE_CHECKING:
@@ -73,6 +78,83 @@ async def test_an_alert_has_the_labels_that_routes_go_by(
     assert "Technical Account Manager" in second["annotations"]["description"]
 
 
+MISSED = Lapse(
+    target="main",
+    issue="main-a",
+    obligation=Duty.CALL_BACK,
+    owed_by=Party.PROVIDER,
+    due_us=1_764_000_900_000_000,
+    noticed_us=1_764_000_901_000_000,
+    raised=True,
+    words="the record has none",
+)
+
+
+async def test_a_missed_obligation_is_an_alert_of_its_own_until_it_is_over(
+    receiver: "Receiver", charge: MakeCharge
+) -> None:
+    """It has the labels of whoever is on call for the issue, and ends with the labels that it began with."""
+    wording, courier = Wording(vantage="here"), charge("alertmanager", receiver.url, repeat_s=60.0)
+    await tell(courier, notice_of(MISSED, wording))
+    await tell(courier, notice_of(replace(MISSED, raised=False, noticed_us=1_764_000_999_000_000), wording))
+    await tell(charge("webhook", receiver.url), notice_of(MISSED, wording))
+
+    (missed,), (over,), body = receiver.bodies
+    assert missed["labels"] == {
+        "alertname": "Sev1probeObligationMissed",
+        "target": "main",
+        "issue": "main-a",
+        "obligation": "call_back",
+        "owed_by": "provider",
+        "due": "2025-11-24T16:15:00Z",
+        "severity": "critical",
+        "line": "severity-1",
+        "vantage": "here",
+    }
+    assert missed["startsAt"] == "2025-11-24T16:15:00Z"
+    assert over["labels"] == missed["labels"]
+    assert over["endsAt"] == "2025-11-24T16:16:39Z"
+    told = {name: body[name] for name in ("kind", "obligation", "owed_by", "due", "due_second", "case")}
+    assert told == {
+        "kind": "obligation.missed",
+        "obligation": "call_back",
+        "owed_by": "provider",
+        "due": "2025-11-24T16:15:00Z",
+        "due_second": 1_764_000_900,
+        "case": "",
+    }
+
+
+async def test_of_a_case_only_what_the_program_drafted_is_an_alert(receiver: "Receiver", charge: MakeCharge) -> None:
+    """What people did they know; a webhook is told of both."""
+    draft = CaseHappening(
+        case="case-0a1b2c3d",
+        target="main",
+        act=CaseAct.DRAFTED,
+        at_us=1_764_000_900_000_000,
+        recorded_us=1_764_000_900_000_000,
+        actor=PROGRAM,
+        happening="d1",
+    )
+    opening = replace(draft, act=CaseAct.OPENED, actor="nina", happening="o1")
+    for kind in ("alertmanager", "webhook"):
+        for happening in (draft, opening):
+            turn = CaseTurn(what=happening, title="HTTP 503 at times")
+            await tell(charge(kind, receiver.url, repeat_s=60.0), notice_of(turn, Wording(vantage="here")))
+
+    (alert,), *bodies = receiver.bodies
+    assert alert["labels"] == {
+        "alertname": "Sev1probeSupportCase",
+        "target": "main",
+        "case": "case-0a1b2c3d",
+        "severity": "warning",
+        "vantage": "here",
+    }
+    assert "sev1probe case show case-0a1b2c3d" in alert["annotations"]["description"]
+    assert [body["kind"] for body in bodies] == ["support_case.drafted", "support_case.opened"]
+    assert {body["thread"] for body in bodies} == {"here/case-0a1b2c3d"}
+
+
 async def test_apprise_tells_what_its_url_stands_for(
     receiver: "Receiver", charge: MakeCharge, turns: Callable[..., IssueEvent]
 ) -> None:
@@ -85,6 +167,23 @@ async def test_apprise_tells_what_its_url_stands_for(
     assert (opened["title"], opened["type"]) == ("Critical Issue: main is unavailable", "failure")
     assert (restored["title"], restored["type"]) == ("Service restored: main", "info")
     assert "Issue main-a." in opened["message"]
+
+
+@pytest.mark.parametrize(("sheet", "arrives"), [("CALL: +1 555 0100", True), ("x" * 9_000 + "the end", False)])
+async def test_a_call_sheet_goes_with_the_page_and_never_keeps_it_from_going(
+    receiver: "Receiver", charge: MakeCharge, turns: Callable[..., IssueEvent], sheet: str, arrives: bool
+) -> None:
+    """Every way of telling carries it; where a service takes less (ntfy: 7,800 characters), its end is cut off."""
+    wording = Wording(vantage="here", calls={"main": "+1 555 0100"})
+    notice = replace(notice_of(turns(0), wording), call_sheet=sheet)
+    ntfy = receiver.url.replace("http://", "ntfy://") + "/topic"
+    for kind, url in (("webhook", receiver.url), ("alertmanager", receiver.url), ("apprise", ntfy)):
+        await tell(charge(kind, url, repeat_s=60.0), notice)
+
+    webhook, (alert,), told = receiver.bodies
+    assert (webhook["call_sheet"], alert["annotations"]["call_sheet"]) == (sheet, sheet)
+    assert "Call the provider's Severity 1 line: +1 555 0100." in told["message"]
+    assert (sheet[-15:] in told["message"]) == arrives
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from probe.core.happenings import Act, Happening, Party, Stage, named
 from probe.core.model import Condition, IssueEvent
-from probe.core.notices import NOT_RECORDED, Delivery, LifeTurn, Wording, notice_of
+from probe.core.notices import NOT_RECORDED, Delivery, LifeTurn, Notice, Wording, notice_of, wants_call_sheet
 from probe.notify import CourierCharge, Office, Pace, build
 
 if TYPE_CHECKING:
@@ -27,10 +28,15 @@ def key(turn: IssueEvent | Condition) -> str:
     return notice_of(turn, WORDING).key
 
 
+async def enclose(notice: Notice) -> Notice:
+    """Put the page into the notice that asks for a call."""
+    return replace(notice, call_sheet=f"CALL of {notice.issue}") if wants_call_sheet(notice) else notice
+
+
 @asynccontextmanager
 async def at_work(shelf: "Shelf", watcher: "Watcher", *charges: CourierCharge) -> AsyncIterator[Office]:
     """Run an office with these couriers."""
-    office = Office(kept=shelf, watch=watcher, pace=PACE)  # type: ignore[arg-type]
+    office = Office(kept=shelf, watch=watcher, enclose=enclose, pace=PACE)  # type: ignore[arg-type]
     office.configure([(charge, build(charge)) for charge in charges], WORDING)
     await office.enrol()
     work = asyncio.create_task(office.work_forever())
@@ -53,6 +59,7 @@ async def test_what_is_kept_is_told_in_its_order(
 
     assert receiver.keys == [key(turns(0)), key(turns(200, over=True))]
     assert [body["bearing"] for body in receiver.bodies] == ["begins", "notes"]
+    assert [body["call_sheet"] for body in receiver.bodies] == ["CALL of main-a", ""]
 
 
 async def test_a_notice_that_is_told_while_it_is_counted_does_not_wait(
@@ -173,7 +180,7 @@ async def test_a_turn_that_can_not_wait_is_told_though_the_outbox_can_not_be_rea
     """A courier that waits for the ledger leaves off waiting; what lasted before is repeated once it can be read."""
     shelf.kept.append(turns(-500, issue="old"))
     patient = Pace(retry_first_s=0.01, retry_max_s=60.0, jitter_s=0.01)
-    office = Office(kept=shelf, watch=watcher, pace=patient)  # type: ignore[arg-type]
+    office = Office(kept=shelf, watch=watcher, enclose=enclose, pace=patient)  # type: ignore[arg-type]
     alerts = charge("alertmanager", receiver.url, repeat_s=0.05)
     office.configure([(alerts, build(alerts))], WORDING)
     await office.enrol()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from probe.core.drafting import DraftRule
 from probe.settings import Loaded, SettingsError, case_pledges_of, effective
 
 Loads = Callable[..., Loaded]
@@ -38,6 +39,17 @@ def test_what_was_agreed_is_business_time_of_the_target(loads: Loads) -> None:
     assert case_pledges_of(settings, "gone").hours.name == "us-eastern"
 
 
+def test_cases_are_drafted_unless_that_is_switched_off(loads: Loads) -> None:
+    """By three seconds within an hour, or as it is written down."""
+    for cases, rule in (
+        ("{}", DraftRule(unavailable_seconds=3, period_s=3_600)),
+        ("{draft: }", DraftRule(unavailable_seconds=3, period_s=3_600)),
+        ("{draft: {unavailable: 5s, period: 24h}}", DraftRule(unavailable_seconds=5, period_s=86_400)),
+        ("{draft: {enabled: false, period: 2h}}", None),
+    ):
+        assert loads(text_of(cases)).settings.cases.draft.rule() == rule
+
+
 @pytest.mark.parametrize(
     ("cases", "sentence"),
     [
@@ -51,6 +63,12 @@ def test_what_was_agreed_is_business_time_of_the_target(loads: Loads) -> None:
         ("{sender: a@b.example, relay: {host: mail.example.com, user: me}}", "expected a password for the user"),
         ("{sender: a@b.example, relay: {host: mail.example.com, password: x}}", "plain text (not shown)"),
         ("{respond_within: 1s}", "respond_within"),
+        ("{draft: {unavailable: 0s}}", "cases.draft.unavailable: found 0s, expected at least 1s"),
+        ("{draft: {unavailable: 1h, period: 1m}}", "expected at least as much as unavailable (3600s)"),
+        ("{draft: {period: 10}}", "cases.draft.period"),
+        ("{draft: {enabled: 1}}", "expected true or false"),
+        ("{draft: false}", "cases.draft: found false, expected a mapping"),
+        ("{draft: {every: 1m}}", "expected one of enabled, unavailable, period"),
         ("{sendr: a@b.example}", 'did you mean "sender"'),
     ],
 )

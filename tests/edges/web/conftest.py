@@ -1,26 +1,32 @@
 """A listener on a free port of loopback, with everything it serves written into one fake."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from probe.cases import case_of
+from probe.core.callsheet import Contacts, Facts, call_sheet
+from probe.core.case_happenings import Case, CaseHappening, Cases
+from probe.core.cases import cases_of
 from probe.core.lives import Life, distinct, lives_of
 from probe.core.model import Amendment
 from probe.core.obligations import Pledges, obligations
-from probe.issues import whole_of
-from probe.web import Api, Decide, Issues, Listener, Report, Resources, Tell, TokenBook
+from probe.issues import as_html, as_text, whole_of
+from probe.web import Api, Decide, Issues, Listener, Report, Resources, SupportCases, Tell, TellCase, TokenBook
 from probe.web.tokens import create
 
 
 @dataclass
 class FakeRecord:
-    """A ledger of turns and amendments in memory."""
+    """A ledger of turns, cases and amendments in memory."""
 
     told: list[Any] = field(default_factory=list)
+    in_cases: list[CaseHappening] = field(default_factory=list)
     kept: list[Amendment] = field(default_factory=list)
     trouble: Exception | None = None
 
@@ -34,9 +40,48 @@ class FakeRecord:
         self.told.append(decide(await self.lives()))
         return next(life for life in await self.lives() if life.issue == self.told[-1].issue)
 
-    def described(self, life: Life) -> Mapping[str, Any]:
-        """Describe one, long after it all."""
-        return whole_of(life, obligations(life, Pledges(), 2_000_000_000_000_000))
+    async def call_sheet(self, life: Life) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Write one."""
+        facts = Facts(
+            life=life,
+            contacts=Contacts(company="<i>Example</i>"),
+            profile="sparkpost-enterprise",
+            pledges=Pledges(),
+            vantage="here",
+            evidence=None,
+            statements=(),
+            owed=(),
+            zone=UTC,
+            now_us=2_000_000_000_000_000,
+        )
+        sheet = call_sheet(facts)
+        return asdict(sheet), {"text/html": as_html(sheet), "text/plain": as_text(sheet)}
+
+    async def described(self, lives: Sequence[Life]) -> Sequence[Mapping[str, Any]]:
+        """Describe them, long after it all."""
+        return [whole_of(life, obligations(life, Pledges(), 2_000_000_000_000_000)) for life in lives]
+
+    async def targets(self) -> Collection[str]:
+        """Name targets."""
+        return {"main", "other"}
+
+    async def cases(self) -> Cases:
+        """Read cases."""
+        self._fail()
+        return cases_of(self.in_cases)
+
+    async def tell_case(self, decide: TellCase) -> Case:
+        """Add to one."""
+        self.in_cases.append(decide(await self.cases()))
+        return (await self.cases())[self.in_cases[-1].case]
+
+    async def described_cases(self, cases: Sequence[Case]) -> Sequence[Mapping[str, Any]]:
+        """Describe them, without what is owed."""
+        return [case_of(case, ()) for case in cases]
+
+    async def hours(self) -> Sequence[Mapping[str, Any]]:
+        """Tell the Business Hours of two targets."""
+        return [{"target": "main", "open": True}, {"target": "other", "open": False}]
 
     async def amendments(self) -> tuple[Amendment, ...]:
         """Read amendments."""
@@ -90,7 +135,11 @@ class Daemon:
         """Make the API of this daemon."""
         tokens = None if self.tokens_file is None else TokenBook(self.tokens_file)
         resources = Resources(status=lambda: self.status, record=self.record)
-        operations = (*resources.operations(), *Issues(self.record).operations())
+        operations = (
+            *resources.operations(),
+            *Issues(self.record).operations(),
+            *SupportCases(self.record).operations(),
+        )
         return Api(operations, **{"tokens": tokens, **options})
 
     def listener(self, **options: Any) -> Listener:

@@ -354,4 +354,4 @@ async def test_the_document_describes_exactly_the_routes(daemon: Any, client: ai
     described = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert described == routes
     writing = [methods["post"] for methods in document["paths"].values() if "post" in methods]
-    assert [operation["security"] for operation in writing] == [[{"token": []}]] * 3
+    assert [operation["security"] for operation in writing] == [[{"token": []}]] * 5

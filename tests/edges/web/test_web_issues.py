@@ -42,6 +42,28 @@ async def test_an_issue_is_found_by_every_name(nina: aiohttp.ClientSession) -> N
             assert len((await response.json())["issues"]) == count
 
 
+@pytest.mark.parametrize(
+    ("accept", "media_type", "beginning"),
+    [
+        ("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "text/html", "<!DOCTYPE html>"),
+        ("text/plain", "text/plain", "CRITICAL ISSUE: MAIN"),
+        ("*/*", "application/json", "{"),
+        ("application/json, text/html;q=0.1", "application/json", "{"),
+    ],
+)
+async def test_a_call_sheet_is_read_in_the_form_that_is_asked_for(
+    nina: aiohttp.ClientSession, accept: str, media_type: str, beginning: str
+) -> None:
+    """A browser gets a page, a script JSON."""
+    async with nina.get("/api/v1/issues/main-2/call-sheet", headers={"Accept": accept}) as response:
+        assert (response.status, response.content_type, response.headers["Vary"]) == (200, media_type, "Accept")
+        text, policy = await response.text(), response.headers["Content-Security-Policy"]
+    assert text.startswith(beginning)
+    # A browser would show the page without its style, which stands within it.
+    assert ("style-src 'unsafe-inline'" in policy) == (media_type != "application/json")
+    assert ("&lt;i&gt;Example" in text) == (media_type == "text/html")
+
+
 async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.ClientSession) -> None:
     """A happening is told on top of the life as it was seen, or refused."""
     told = {"act": "line_called", "at": "2023-11-14T23:20:00+01:00", "spoken_to": "Terry"}
@@ -50,6 +72,13 @@ async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.Cl
             assert response.status == expected, await response.text()
     assert (daemon.record.told[-1].actor, daemon.record.told[-1].at_us) == ("nina", 1_700_000_400_000_000)
     assert len(daemon.record.told) == 4
+    escalated = {"act": "escalated", "spoken_to": "Terry"}
+    async with nina.post(PLACE, json=escalated, headers={"If-Match": '"4"'}) as response:
+        assert (await response.json())["happenings"][-1]["spoken_to"] == "Terry"
+    async with nina.get("/api/v1/issues?over=true") as response:
+        assert (await response.json())["issues"] == []
+    async with nina.get("/api/v1/issues?over=false") as response:
+        assert len((await response.json())["issues"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -62,6 +91,7 @@ async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.Cl
         ({"act": "updated", "at": "2023-11-14T23:20:00"}, 422, "at:"),
         ({"act": "updated", "at": "2023-02-30T23:20:00Z"}, 422, "at:"),
         ({"act": "updated", "next_update": "9999-12-31T23:59:59-12:00"}, 422, "next_update:"),
+        ({"act": "updated", "words": "later", "next_update": "9999-12-31T23:59:59Z"}, 422, "more than a year"),
         ({"act": "updated", "next_update": "0001-01-01T00:00:00+12:00"}, 422, "next_update:"),
         ({"act": "updated", "actor": "otto"}, 422, "actor:"),
     ],

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Case = schemathesis.Case[Any]
 Describe = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
+CASES = "/api/v1/cases"
 AMENDMENTS = "/api/v1/amendments"
 LIMITS = hypothesis.settings(
     max_examples=15,
@@ -159,14 +161,61 @@ def test_an_issue_is_seen_through_to_its_resolution(
     assert json.loads(shown.out)["happenings"] == agreed["happenings"]
 
 
+def test_a_case_is_seen_through_by_api_and_command(
+    start: "Start", command: "Command", target: Describe, settings: Write, provider: "Provider", tmp_path: Path
+) -> None:
+    """Both tell of the same case, the daemon hears of what either told, and the answers are the same."""
+    described = target()
+    described["contract"]["tam"] = {"name": "Terry Amato", "phone": "+1 555 0101"}
+    config = settings(described, **TOKENS)
+    daemon = start(config)
+    daemon.wait_for_seconds(1)
+    token = token_of(command, config, "nina")
+    place = daemon.url + CASES
+    new = {"target": "main", "kind": "information_request", "title": "limits of the account"}
+    assert ask(place, "POST", new)[0] == 401
+    code, case, etag = ask(place, "POST", new, token=token)
+    assert (code, case["stage"], case["happenings"][0]["actor"], etag) == (201, "open", "nina", '"1"'), case
+    told = command("case", "submit", "--number", "4711", "-c", config, "--by", "otto", "--json")
+    assert told.code == 0, told
+    happenings = f"{place}/{case['case']}/happenings"
+    escalated = {"act": "escalated", "spoken_to": "Terry"}
+    assert ask(happenings, "POST", escalated, token=token, if_match=etag)[0] == 412
+    code, case, etag = ask(happenings, "POST", escalated, token=token, if_match='"2"')
+    assert (code, case["stage"], case["revision"]) == (201, "submitted", 3), case
+    daemon.wait(lambda: len(daemon.log("case.told")) == 3, "what was told in the log")
+    assert [(one["act"], one["actor"]) for one in daemon.log("case.told")] == [
+        ("opened", "nina"), ("submitted", "otto"), ("escalated", "nina"),
+    ]  # fmt: skip
+
+    with ThreadPoolExecutor() as together:
+        plain = together.submit(command, "case", "show", "-c", config, "--json")
+        shown = together.submit(command, "case", "show", "-c", config)
+        hours = together.submit(command, "hours", "-c", config, "--json")
+        assert json.loads(plain.result().out) == ask(f"{place}/{case['case']}")[1]
+        assert "to escalate: Terry Amato, +1 555 0101; " in shown.result().out
+        (by_command,) = json.loads(hours.result().out)
+    (by_api,) = ask(f"{daemon.url}/api/v1/hours")[1]["hours"]
+    assert [by_api[name] for name in ("open", "why_closed", "hours", "time_zone")] == [
+        by_command[name] for name in ("open", "why_closed", "hours", "time_zone")
+    ]
+    assert by_api["next_opening"] == by_command["next_opening"]["utc"]
+    assert by_api["tam"]["phone"] == "+1 555 0101"
+    assert ask(f"{place}?over=true")[1]["cases"] == []
+    assert daemon.end()[0] == 0
+    assert command("ledger", "verify", tmp_path / "ledger.sqlite3").code == 0
+
+
 def test_the_daemon_stands_what_its_own_document_leads_to(
     start: "Start", command: "Command", target: Describe, settings: Write, provider: "Provider"
 ) -> None:
     """Whatever the document allows or forbids, each answer is as described, and the seconds go on."""
     config = settings(target(), **TOKENS)
     daemon = start(config)
-    daemon.wait_for_seconds(1)
+    provider.set("smtp", "reply", phase="banner", reply="421 4.3.2 Service not available")
     token = token_of(command, config, "fuzz")
+    daemon.wait(lambda: ask(f"{daemon.url}/api/v1/issues")[1]["issues"], "an issue")
+    provider.clear("smtp")
     document = schemathesis.openapi.from_url(f"{daemon.url}/api/v1/openapi.json")
     document.config.generation.update(with_security_parameters=False)  # the token is always the right one
     checks = [
@@ -179,18 +228,20 @@ def test_the_daemon_stands_what_its_own_document_leads_to(
         unsupported_method,
         ignored_auth,
     ]
-    begun_s, statuses = time.monotonic(), set[int]()
+    begun_s, statuses = time.monotonic(), dict[str, set[int]]()
     for found in document.get_all_operations():
         assert isinstance(found, Ok)
 
         def example(case: Case) -> None:
             response = case.call(headers={"Authorization": f"Bearer {token}"})
-            statuses.add(response.status_code)
+            statuses.setdefault(str(case.operation.definition.raw["operationId"]), set()).add(response.status_code)
             case.validate_response(response, checks=checks)
 
-        fuzz(found.ok(), example)
+        fuzz(found.ok(), example, lambda case: aim(case, daemon.url, token))
     assert time.monotonic() - begun_s < 60
-    assert {200, 201, 404, 412, 422} <= statuses
+    assert {200, 201, 404, 412, 422} <= set().union(*statuses.values())
+    reached = {name for name, seen in statuses.items() if seen & {200, 201}}
+    assert reached >= {"open_case", "issue", "case", "list_cases", "hours"}, statuses
     assert not daemon.log("web.request_failed")
     daemon.wait_for_seconds(1)
 
@@ -247,9 +298,28 @@ def test_off_loopback_all_goes_over_tls(
     assert ask(status, tls=tls, token=token)[0] == 200
 
 
-def fuzz(operation: Any, example: Callable[[Case], None]) -> None:
+def aim(case: Case, url: str, token: str) -> Case:
+    """Let an example speak of what is there: by chance it would never name an issue, a case or a target."""
+    place = case.path_parameters
+    if "issue" in place:
+        place["issue"] = ask(f"{url}/api/v1/issues")[1]["issues"][0]["issue"]
+    if "case" in place:
+        new = {"target": "main", "kind": "information_request", "title": "fuzz"}
+        name = place["case"] = ask(f"{url}{CASES}", "POST", new, token=token)[1]["case"]
+        submitted = {"act": "submitted", "reference": "4711"}
+        ask(f"{url}{CASES}/{name}/happenings", "POST", submitted, token=token, if_match='"1"')
+    if case.operation.definition.raw["operationId"] == "open_case" and isinstance(case.body, dict):
+        case.body["target"] = "main"
+    if case.headers and isinstance(case.body, dict) and ("issue" in place or "case" in place):
+        case.headers["If-Match"] = "*"
+        case.body.pop("at", None)  # Most moments are before the beginning.
+    return case
+
+
+def fuzz(operation: Any, example: Callable[[Case], None], aimed: Callable[[Case], Case]) -> None:
     """Try an operation with what its schema allows, and with what it does not where it takes anything at all."""
     takes_something = operation.body or any(True for _ in operation.iter_parameters())
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) if takes_something else (GenerationMode.POSITIVE,):
-        given: Any = hypothesis.given(operation.as_strategy(generation_mode=mode))
+        strategy = operation.as_strategy(generation_mode=mode)
+        given: Any = hypothesis.given(strategy.map(aimed) if mode is GenerationMode.POSITIVE else strategy)
         LIMITS(given(example))()

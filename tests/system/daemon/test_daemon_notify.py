@@ -9,6 +9,7 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
-    from tests.system.daemon.conftest import Command, Provider, Start
+    from tests.system.daemon.conftest import Command, Daemon, Ended, Provider, Start
 
 SECRET = "hunter2-signing"
 HIDDEN = "hunter2-address"
@@ -65,6 +66,11 @@ class Receiver:
     def kinds(self) -> list[str]:
         """Say what kinds of notice came, in order."""
         return [message["kind"] for message in self.messages]
+
+    @property
+    def distinct_kinds(self) -> list[str]:
+        """Say the same without repeats, which kill -9 in the wrong moment may make."""
+        return list({message["key"]: message["kind"] for message in self.messages}.values())
 
     def close(self) -> None:
         """End it."""
@@ -230,52 +236,117 @@ class Alertmanager:
             found: list[dict[str, Any]] = json.loads(answer.read())
         return found
 
+    @property
+    def alerts(self) -> dict[str, dict[str, Any]]:
+        """Give the alerts that fire, by name."""
+        return {alert["labels"]["alertname"]: alert for alert in self.firing()}
 
-def test_a_real_alertmanager_sees_an_alert_appear_stay_and_resolve(
+    def told(self, name: str) -> list[str]:
+        """Say what it told its receiver of the alerts of a name."""
+        messages = self.receiver.messages
+        return [one["status"] for one in messages if one["groupLabels"]["alertname"] == name]
+
+
+ISSUE, MISSED = "Sev1probeCriticalIssue", "Sev1probeObligationMissed"
+
+
+def test_a_real_alertmanager_sees_alerts_appear_stay_and_resolve(
     start: "Start",
     command: "Command",
     target: Describe,
     settings: Settings,
     provider: "Provider",
+    receiver: Receiver,
     alertmanager: Alertmanager,
     until: Callable[..., Any],
+    tmp_path: Path,
 ) -> None:
-    """It fires through repeats and kill -9, longer than one message lets it, and is resolved when both sides agreed."""
+    """The issue's alert fires until both sides agreed, that of the call which nobody made until it is told.
+
+    Both fire through repeats and kill -9, longer than one message lets them; a webhook is told of each turn once.
+    """
+    described = target(persistence="2/4/2")
+    described["contract"] |= {"severity_1_line": "+1 555 0100", "call_within": "5s"}
     courier = {"name": "alerts", "kind": "alertmanager", "url": alertmanager.url, "repeat": "1s"}
-    config = settings(target(persistence="2/4/2"), notify=[{**courier, "labels": {"team": "mail"}}])
-    daemon = start(config)
+    config = settings(described, notify=[{**courier, "labels": {"team": "mail"}}, webhook(receiver)])
+    daemon = start(config, HOOK_SECRET=SECRET)
     daemon.wait_for_recent("AA")
     provider.set("smtp", "reply", phase="mail", reply="451 4.3.0 Trouble in the service")
     (alert,) = until(alertmanager.firing, "the alert appears")
     labels = {name: alert["labels"][name] for name in ("alertname", "target", "severity", "line", "team", "vantage")}
     assert labels == {
-        "alertname": "Sev1probeCriticalIssue",
+        "alertname": ISSUE,
         "target": "main",
         "severity": "critical",
         "line": "severity-1",
         "team": "mail",
         "vantage": "here",
     }
-    ends_first = alert["endsAt"]
+    until(lambda: alertmanager.alerts.keys() == {ISSUE, MISSED}, "the missed call pages again")
+    assert daemon.metric("obligations_missed_total", target="main", obligation="call_line") == 1
+    began = alertmanager.alerts
 
     daemon.end(signal.SIGKILL)
-    daemon = start(config)
-    # One message lets it fire for five repeats; it fires on although the daemon died, and past the first one's end.
-    until(lambda: [one["endsAt"] for one in alertmanager.firing()] > [ends_first], "it is repeated")
-    daemon.wait(lambda: daemon.metric("notifications_total", courier="alerts", outcome="repeated") >= 6, "six repeats")
-    (still,) = alertmanager.firing()
-    assert (still["startsAt"], still["labels"]) == (alert["startsAt"], alert["labels"])
-    assert still["status"]["state"] == "active"
+    daemon = start(config, HOOK_SECRET=SECRET)
+    check_that_alerts_stay(daemon, alertmanager, began, until)
+    assert receiver.distinct_kinds == ["critical_issue.opened", "obligation.missed"]
 
-    provider.clear("smtp")
-    daemon.wait_for_log("critical_issue.restored")
-    assert alertmanager.firing()
     issue = alert["labels"]["issue"]
-    for party in ("customer", "provider"):
-        agreed = command("issue", "agree", party, issue, "-c", config)
-        assert agreed.code == 0, agreed
+    provider.clear("smtp")
+    called = command("issue", "called", issue, "--reference", "S1-4711", "-c", config, HOOK_SECRET=SECRET)
+    assert called.code == 0, called
+    until(lambda: alertmanager.alerts.keys() == {ISSUE}, "nobody is paged for the call any more")
+    daemon.wait_for_log("critical_issue.restored")
+    assert alertmanager.alerts.keys() == {ISSUE}
+
+    def agree(party: str) -> "Ended":
+        return command("issue", "agree", party, issue, "-c", config, HOOK_SECRET=SECRET)
+
+    with ThreadPoolExecutor() as together:
+        exported = together.submit(command, "ledger", "export", tmp_path / "ledger.sqlite3")
+        agreed = list(together.map(agree, ("customer", "provider")))
+    assert [one.code for one in agreed] == [0, 0], agreed
     until(lambda: not alertmanager.firing(), "the alert is gone")
-    until(lambda: [one["status"] for one in alertmanager.receiver.messages] == ["firing", "resolved"], "both are told")
+    # On a busy machine the new daemon may come so late that an alert ended meanwhile, and fired again.
+    until(
+        lambda: all(alertmanager.told(name)[-1] == "resolved" for name in (ISSUE, MISSED)),
+        "the end of both is told",
+        explain=lambda: str(alertmanager.receiver.messages),
+    )
+    assert {alertmanager.told(name)[0] for name in (ISSUE, MISSED)} == {"firing"}
+    until(lambda: receiver.kinds[-1] == "critical_issue.resolved", "the webhook is told of the end")
+    check_what_was_told_of_the_call(receiver, issue, exported.result().out)
+
+
+def check_that_alerts_stay(
+    daemon: "Daemon", alertmanager: Alertmanager, began: dict[str, dict[str, Any]], until: Callable[..., Any]
+) -> None:
+    """See that they fire on by repeats, as they began."""
+    # One message lets it fire for five repeats; it fires on although the daemon died, and past the first one's end.
+    until(
+        lambda: all(one["endsAt"] > began[name]["endsAt"] for name, one in alertmanager.alerts.items()),
+        "both are repeated",
+    )
+    daemon.wait(lambda: daemon.metric("notifications_total", courier="alerts", outcome="repeated") >= 6, "six repeats")
+    still = alertmanager.alerts
+    assert still.keys() == began.keys()
+    for name, one in still.items():
+        assert (one["startsAt"], one["labels"]) == (began[name]["startsAt"], began[name]["labels"])
+        assert one["status"]["state"] == "active"
+    assert daemon.metric("obligations", target="main", obligation="call_line", state="missed") == 1
+
+
+def check_what_was_told_of_the_call(receiver: Receiver, issue: str, export: str) -> None:
+    """See that a webhook was told once that it was missed, what to do, and that it came late; the record has both."""
+    rows = [json.loads(row) for row in export.splitlines()]
+    lapses = [(row["issue"], row["obligation"], row["raised"]) for row in rows if row["type"] == "lapse"]
+    assert lapses == [(issue, "call_line", 1), (issue, "call_line", 0)]
+    told = {message["key"]: message for message in receiver.messages}.values()
+    missed, over = [message for message in told if message["kind"].startswith("obligation.")]
+    assert (missed["issue"], missed["obligation"], missed["owed_by"]) == (issue, "call_line", "customer")
+    assert (missed["line"], missed["severity"], missed["recorded"]) == ("severity-1", "critical", True)
+    assert "Call the provider's Severity 1 line now" in missed["text"]
+    assert (over["thread"], over["ends"], " late, at " in over["text"]) == (missed["thread"], True, True)
 
 
 def test_notify_test_says_in_one_line_each_what_happened(

@@ -25,7 +25,9 @@ KEY_CHARACTERS_MAX: Final = 64
 # Of syslog(3).
 PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 # Said by fields of their own, so that the text doesn't repeat what `journalctl` prints beside it.
-_NOT_IN_TEXT: Final = frozenset({"event", "level", "timestamp", "exception"})
+_NOT_IN_TEXT: Final = frozenset({"event", "level", "timestamp"})
+# What people read as it stands, below the text: a call sheet, a traceback.
+_BELOW_TEXT: Final = ("page", "exception")
 _PLAIN: Final = re.compile(r"[^\s\"'={}\[\]]+")
 
 
@@ -91,10 +93,11 @@ def entry(event: Mapping[str, Any]) -> bytes:
 
 
 def _text(event: Mapping[str, Any]) -> str:
-    """Write the event's name and its facts in one line, and a traceback below it."""
-    facts = (f"{name}={_shown(value)}" for name, value in event.items() if name not in _NOT_IN_TEXT)
-    line = " ".join((str(event.get("event", "")), *facts))
-    return f"{line}\n{event['exception']}" if event.get("exception") else line
+    """Write the event's name and its facts in one line, and below it what has lines of its own to be read."""
+    below = {name: str(event[name]) for name in _BELOW_TEXT if "\n" in str(event.get(name, ""))}
+    names = (name for name in event if name not in _NOT_IN_TEXT and name not in below)
+    facts = (f"{name}={_shown(event[name])}" for name in names)
+    return "\n".join((" ".join((str(event.get("event", "")), *facts)), *below.values()))
 
 
 def _field(key: str, value: str) -> bytes:

@@ -121,6 +121,16 @@ def test_a_traceback_stands_below_the_text_without_local_variables(heard: socket
     assert secret.encode() not in whole
 
 
+def test_a_call_sheet_stands_below_the_text_as_it_is(heard: socket.socket, spoken: LineWriter) -> None:
+    """Who is woken reads it in `journalctl`; the name of a status page is a fact like any other."""
+    structlog.get_logger().critical("critical_issue.opened", target="main", page="Call +1\nSay this\n")
+    found = next_fields(heard)
+    assert found["MESSAGE"] == ["critical_issue.opened target=main\nCall +1\nSay this\n"]
+    assert found["SEV1PROBE_PAGE"] == ["Call +1\nSay this\n"]
+    structlog.get_logger().warning("page.silent", page="provider")
+    assert next_fields(heard)["MESSAGE"] == ["page.silent page=provider"]
+
+
 def test_an_entry_has_room_in_a_datagram(heard: socket.socket, spoken: LineWriter) -> None:
     """A huge value is cut where a character ends, and fields for which there is no room are left out."""
     huge: dict[str, Any] = {f"part_{number}": "é" * VALUE_BYTES_MAX for number in range(8)}

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.container
 
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "systemd.md"
 UNIT = "sev1probe.service"
 PROGRAM = "/usr/bin/sev1probe"
 SETTINGS = "/etc/sev1probe/sev1probe.yaml"
@@ -89,6 +91,17 @@ def test_the_journal_has_fields_to_match(container: "Container") -> None:
     whole = container.run("journalctl", "--no-pager", "-o", "export", "--all")
     for name in ("steady", "broken"):
         assert container.path(f"/etc/sev1probe/credentials/{name}").read_text().strip() not in whole
+
+
+def test_the_queries_of_the_docs_are_understood(container: "Container") -> None:
+    """Each `journalctl` line of docs/systemd.md is run as it stands, and finds something if it is there to be found."""
+    queries = re.findall(r"^journalctl [^#\n]+", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(queries) >= 5
+    open_issue(container)
+    for query in queries:
+        done = container.try_run(*query.split(), "--no-pager", "-q")
+        assert (done.returncode, done.stderr) == (0, ""), query
+        assert done.stdout or "=main" in query, query
 
 
 def test_root_tells_what_happened_while_it_runs(container: "Container") -> None:

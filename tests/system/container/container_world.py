@@ -110,7 +110,8 @@ class Container:
         return subprocess.run(
             ["nsenter", "--all", "--target", str(self.leader), *command],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # The journal's export holds binary numbers.
             timeout=COMMAND_TIMEOUT_S,
             env=INSIDE,
             stdin=subprocess.DEVNULL,

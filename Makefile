@@ -9,10 +9,10 @@ installed := .venv/.installed
 # What fills the machine by itself: many daemons, whose networks are broken at known moments.
 alone := tests/system/network
 
-.PHONY: help demo test lint format bench soak schema dashboards lock servers clean
+.PHONY: help demo test lint format bench soak container dist deb packages schema dashboards lock servers clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(installed) ## watch the daemon judge a simulated provider through an outage, two minutes
 	@$(python) -m probe demo
@@ -35,6 +35,20 @@ bench: $(installed) servers ## measure the cost of an attempt and the cadence on
 
 soak: $(installed) servers ## the long runs, hours rather than seconds
 	$(python) -m pytest -m soak -o faulthandler_exit_on_timeout=false
+
+container: $(installed) ## install, run, break and remove the service in a booted Debian (as root), some minutes
+	@sh .ci/servers systemd-nspawn=systemd-container mmdebstrap nsenter=util-linux
+	$(python) -m pytest -m container tests/system/container -o faulthandler_timeout=900
+
+dist: $(installed) ## build the wheel and the source distribution into dist/
+	@PYTHON=$(python) sh .ci/dist
+
+deb: $(installed) ## build the Debian package, dist/sev1probe_VERSION-1_ARCHITECTURE.deb
+	@PYTHON=$(python) sh deploy/debian/build
+
+packages: $(installed) ## install the built packages in every documented way, some minutes
+	@sh .ci/servers pipx
+	$(python) -m pytest -m packages -o faulthandler_timeout=600 tests/system/packages
 
 schema: $(installed) ## write the JSON schema of the settings under config/
 	$(python) -c 'from probe.settings import schema_text; print(schema_text(), end="")' > .make/schema.json

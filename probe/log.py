@@ -2,6 +2,8 @@
 
 A line is rendered where it is said and written by a thread of its own behind a bounded queue, so that a terminal which
 somebody has stopped, a full pipe or a slow journal can't hold up a second.
+
+Under systemd a line is an entry of the journal with fields of its own, see `probe.journal`.
 """
 
 import logging
@@ -13,7 +15,9 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from probe import journal
 from probe.clock import monotonic_us
+from probe.journal import Journal
 
 LogFormat = Literal["auto", "json", "console"]
 LINES_WAITING_MAX = 10_000
@@ -46,17 +50,39 @@ class Sparing:
         return event
 
 
-class LineWriter:
-    """Writes lines to a stream from its own thread; drops and counts what does not fit."""
+class Stream:
+    """Lines as text on a stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
+
+    def write(self, line: str) -> None:
+        """Write one line."""
+        self._stream.write(line + "\n")
+
+    def flush(self) -> None:
+        """Bring out what was written."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the stream open: it is whoever gave it that closes it."""
+
+    def lines_lost(self, count: int) -> str:
+        """Give the line that says how many did not get through."""
+        return f'{{"event": "log.lines_lost", "level": "warning", "lines": {count}}}'
+
+
+class LineWriter:
+    """Writes lines from its own thread, to a stream or to the journal; drops and counts what does not fit."""
+
+    def __init__(self, out: TextIO | Journal) -> None:
+        self._out: Any = out if isinstance(out, Journal) else Stream(out)
+        self._lines: queue.Queue[str | bytes | None] = queue.Queue(LINES_WAITING_MAX)
         self.dropped_lines = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def say(self, line: str) -> None:
+    def say(self, line: str | bytes) -> None:
         """Hand a line over, never waiting."""
         try:
             self._lines.put_nowait(line)
@@ -76,12 +102,13 @@ class LineWriter:
             try:
                 if self.dropped_lines:
                     dropped, self.dropped_lines = self.dropped_lines, 0
-                    self._stream.write(f'{{"event": "log.lines_lost", "level": "warning", "lines": {dropped}}}\n')
-                self._stream.write(line + "\n")
+                    self._out.write(self._out.lines_lost(dropped))
+                self._out.write(line)
                 if self._lines.empty():
-                    self._stream.flush()
+                    self._out.flush()
             except (OSError, ValueError):
                 self.dropped_lines += 1
+        self._out.close()
 
     # structlog asks a logger for one method per level.
     msg = debug = info = warning = error = critical = exception = fatal = say
@@ -90,23 +117,43 @@ class LineWriter:
 def set_up(log_format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None) -> LineWriter:
     """Configure structlog for the whole process and return the writer, to be closed at the end.
 
-    `auto` means coloured lines on a terminal and JSON lines elsewhere.
+    `auto` means coloured lines on a terminal, entries with fields where the stream is the journal, and else JSON lines.
     """
     out = stream if stream is not None else sys.stderr
-    writer = LineWriter(out)
-    as_console = log_format == "console" or (log_format == "auto" and out.isatty())
+    entries = _journal(out) if log_format == "auto" else None
+    writer = LineWriter(out if entries is None else entries)
+    if entries is not None:
+        rendering = _entries()
+    elif log_format == "console" or (log_format == "auto" and out.isatty()):
+        rendering = _console(out)
+    else:
+        rendering = _json()
     structlog.configure(
         processors=[
             Sparing(),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(_console(out) if as_console else _json()),
+            *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
     return writer
+
+
+def _journal(stream: TextIO) -> Journal | None:
+    """Reach for the journal if the stream leads there; if its socket is hidden, JSON lines get there all the same."""
+    if not journal.is_behind(stream):
+        return None
+    try:
+        return Journal()
+    except OSError:
+        return None
+
+
+def _entries() -> list[Callable[..., Any]]:
+    return [structlog.processors.format_exc_info, lambda _logger, _method, event: journal.entry(event)]
 
 
 def _json() -> list[Callable[..., Any]]:

@@ -1,5 +1,6 @@
 """`run`: the daemon."""
 
+import faulthandler
 import signal
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def run(path: Path) -> None:
     """Probe until told to stop."""
     settings = loaded(path)
     writer = log.set_up(settings.settings.log.format, settings.settings.log.level)
+    # A watchdog ends what hangs with SIGABRT: each thread then says where it is, without any values.
+    faulthandler.enable()
     # A reload that is asked for before there is anything to reload must not end the process, as SIGHUP does by default.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -361,7 +361,10 @@ SECRET_SCHEMA: dict[str, Any] = {
     "properties": {
         "file": {"type": "string", "description": "The path of a file that holds it."},
         "env": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "description": "An environment variable."},
-        "credential": {"type": "string", "description": "A name in systemd's credentials directory (LoadCredential)."},
+        "credential": {
+            "type": "string",
+            "description": "A file in credentials/, or what systemd loads by this name.",
+        },
         "literal": {"type": "string", "description": "The secret itself; for trying out only."},
     },
     "additionalProperties": False,

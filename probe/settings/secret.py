@@ -14,6 +14,11 @@ from probe.settings.problem import Findings, Path, field_name
 
 SECRET_BYTES_MAX = 16 * 1024
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"  # set by systemd for LoadCredential=
+# The units in deploy/systemd/ load this folder beside the settings whole, as LoadCredential=sev1probe:FOLDER, and
+# systemd names each of its files sev1probe_FILE. Root's own commands read the folder itself, so that they can check and
+# use the settings whether the service runs or not.
+CREDENTIALS_FOLDER = "credentials"
+UNIT_CREDENTIAL = "sev1probe"
 
 # Stands in where a secret could not be read, so that the checks which follow don't complain of a second fault.
 UNREAD = SecretStr("unread")
@@ -81,11 +86,15 @@ class Vault:
             self._refuse(path, "something else (not shown)", "the name of a credential, without a folder")
             return None
         folder = self._environ.get(CREDENTIALS_DIRECTORY)
-        if not folder:
-            mend = f"to be started by systemd with LoadCredential={name}:PATH"
-            self._refuse(path, f"no {CREDENTIALS_DIRECTORY} in the environment", mend)
-            return None
-        return self._text(File(folder) / name, path, f"LoadCredential={name}:PATH in the systemd unit")
+        if folder:
+            of_folder = File(folder) / f"{UNIT_CREDENTIAL}_{name}"
+            file = of_folder if os.path.isfile(of_folder) else File(folder) / name
+            return self._text(file, path, f"LoadCredential={name}:PATH in the systemd unit")
+        if os.path.isdir(beside := self._folder / CREDENTIALS_FOLDER):
+            return self._text(beside / name, path, "a file that holds the secret, and that you may read")
+        mend = f"to be started by systemd with LoadCredential={name}:PATH"
+        self._refuse(path, f"no {CREDENTIALS_DIRECTORY} in the environment", mend)
+        return None
 
     def _from_file(self, name: str, path: Path) -> str | None:
         file = self._folder / name

@@ -71,6 +71,25 @@ def test_a_credential_is_read_from_systemds_folder(loads: Loads, tmp_path: Path)
     assert key_of(loads(ONE_KEY.format(key="{credential: sparkpost}"), environ)) == SECRET
 
 
+def test_a_credential_of_the_folder_that_the_unit_loads_has_the_name_of_its_file(loads: Loads, tmp_path: Path) -> None:
+    """LoadCredential=sev1probe:FOLDER calls it sev1probe_FILE, and the settings need not."""
+    (tmp_path / "sev1probe_sparkpost").write_text(SECRET)
+    settings = ONE_KEY.format(key="{credential: sparkpost}")
+    assert key_of(loads(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})) == SECRET
+
+
+def test_without_systemd_a_credential_is_read_from_the_folder_beside_the_settings(loads: Loads, tmp_path: Path) -> None:
+    """So `check-config` and the commands for Critical Issues work for root with the service's own settings."""
+    (tmp_path / "credentials").mkdir()
+    settings = ONE_KEY.format(key="{credential: sparkpost}")
+    with pytest.raises(SettingsError, match=r"no file \".*/credentials/sparkpost\""):
+        loads(settings, {})
+    (tmp_path / "credentials" / "sparkpost").write_text(SECRET)
+    assert key_of(loads(settings, {})) == SECRET
+    with pytest.raises(SettingsError, match="expected LoadCredential=sparkpost:PATH in the systemd unit"):
+        loads(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
 def test_a_credential_that_systemd_did_not_load_is_refused(loads: Loads, tmp_path: Path) -> None:
     """The mend is a line of the unit."""
     with pytest.raises(SettingsError, match="expected LoadCredential=sparkpost:PATH in the systemd unit"):

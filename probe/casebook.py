@@ -8,7 +8,7 @@ lead to a second draft of one cause. What it remembers is made anew from the led
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,8 +30,11 @@ from probe.core.drafting import (
     recalled,
     seen_of,
 )
+from probe.core.lapses import Lapse
+from probe.core.lapsing import NOT_WATCHED, Debt, debt_of_case, ending_of_case
 from probe.core.model import Step, Verdict
 from probe.core.procedure import Refused
+from probe.lapsebook import LapseBook
 from probe.ledger import Ledger, LedgerError, cases_in, unavailable_in
 from probe.metrics import Metrics
 from probe.view import View
@@ -63,10 +66,14 @@ class CaseBook:
         clock: Clock,
         metrics: Metrics,
         view: View,
+        tell: Callable[[Lapse], None],
         paused: Callable[[], bool] = lambda: False,
         drafted: Callable[[], None] = lambda: None,
     ) -> None:
-        """While `paused`, as it is in the ledger's trouble, nothing is drafted; `drafted` hears that something was."""
+        """`tell` passes on to the ledger that an obligation was missed, without waiting.
+
+        While `paused`, as it is in the ledger's trouble, nothing is drafted; `drafted` hears that something was.
+        """
         self._address = address
         self._ledger = ledger
         self._clock = clock
@@ -84,6 +91,11 @@ class CaseBook:
         self._undecided: set[str] = set()
         self._shown: set[str] = set()
         self._again_us = 0
+        self._lapses = LapseBook(metrics=metrics, tell=tell)
+
+    def take_up(self, kept: Iterable[Lapse]) -> None:
+        """Go on with the lapses that the ledger has, in its order."""
+        self._lapses.take_up(lapse for lapse in kept if lapse.case)
 
     def configure(self, terms: Mapping[str, CaseTerms], next_seconds: Mapping[str, int]) -> None:
         """Follow these targets from now on; `next_seconds` has the next one of each target that comes into view."""
@@ -138,6 +150,7 @@ class CaseBook:
                 self._again_us = now_us + AGAIN_US
                 log.warning("case.not_followed", reason=str(error), again_in_s=AGAIN_US // SECOND_US)
         self._show(now_us)
+        self._note_lapses(now_us)
 
     def _forget(self, target: str, next_second: int | None = None) -> None:
         """Have the Unavailable seconds of a target before one, by default all so far, read from the ledger again."""
@@ -243,6 +256,19 @@ class CaseBook:
                 Counter((one.name, one.state) for _, every in owed for one in every),
             )
         self._shown = touched
+
+    def _note_lapses(self, now_us: int) -> None:
+        """Note what was missed, or is no longer owed, in cases that are not over and in those where something was."""
+        lapsed = {lapse.case for lapse in self._lapses.raised}
+        endings = {lapse.case: NOT_WATCHED for lapse in self._lapses.raised if lapse.target not in self._terms}
+        debts: list[Debt] = []
+        for target in self._cases.keys() & self._terms.keys():
+            for case in self._cases[target].values():
+                if case.over_us and case.case not in lapsed:
+                    continue
+                endings[case.case] = ending_of_case(case)
+                debts += [debt_of_case(case, one) for one in _owed(case, self._terms[target].pledges, now_us)]
+        self._lapses.look(debts, endings, now_us)
 
 
 def _owed(case: Case, pledges: CasePledges, now_us: int) -> tuple[CaseObligation, ...]:

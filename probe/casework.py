@@ -54,6 +54,7 @@ class Casework:
             clock=clock,
             metrics=metrics,
             view=view,
+            tell=note,
             paused=troubled,
             drafted=lambda: self.messenger.office.wake(),
         )
@@ -69,7 +70,9 @@ class Casework:
 
     def take_up(self, kept: Iterable[Lapse]) -> None:
         """Go on with the lapses that the ledger has, in its order."""
-        self.issues.take_up(kept)
+        every = tuple(kept)
+        self.issues.take_up(every)
+        self.cases.take_up(every)
 
     def configure(
         self,

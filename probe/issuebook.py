@@ -13,7 +13,7 @@ import structlog
 from probe.clock import SECOND_US, Clock
 from probe.core.happenings import Happening
 from probe.core.lapses import Lapse
-from probe.core.lapsing import Debt, debt_of_issue, ending_of_issue
+from probe.core.lapsing import NOT_WATCHED, Debt, debt_of_issue, ending_of_issue
 from probe.core.lives import NO_LIVES, Life, Lives, distinct
 from probe.core.obligations import Obligation, Pledges, obligations
 from probe.issues import summary_of
@@ -27,7 +27,6 @@ from probe.view import View
 log = structlog.get_logger("issuebook")
 
 LOOK_INTERVAL_S = 1.0
-NOT_WATCHED = "the target is not watched any more"
 
 Owed = tuple[Life, tuple[Obligation, ...]]
 

@@ -20,6 +20,7 @@ from probe.core.obligations import Duty, Obligation, ObligationState
 
 SECOND_US: Final = 1_000_000
 NOT_TOLD: Final = "the record has none"
+NOT_WATCHED: Final = "the target is not watched any more"
 ANOTHER_TIME: Final = "it is due at another time, by what was told or agreed since"
 
 

@@ -8,10 +8,10 @@ nothing that was kept can be forgotten by whoever tells it.
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, not_, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
-from probe.core.case_happenings import Case, CaseHappening, Cases
+from probe.core.case_happenings import Case, CaseAct, CaseHappening, Cases
 from probe.core.happenings import Happening
 from probe.core.lapses import Lapse
 from probe.core.lives import Lives
@@ -120,7 +120,7 @@ def _after(connection: Connection, place: Place, limit: int) -> tuple[Told, ...]
     rows = connection.execute(query.order_by(events.c.batch, events.c.position).limit(limit))
     found: list[tuple[Place, Found]] = [(_at(row, EVENT_PART), _event(row)) for row in rows]
     remarks = tables.remark
-    query = select(remarks).where(remarks.c.kind.in_(TOLD), _behind(remarks.c, REMARK_PART, place))
+    query = select(remarks).where(_is_told(remarks.c), _behind(remarks.c, REMARK_PART, place))
     rows = connection.execute(query.order_by(remarks.c.batch, remarks.c.position).limit(limit))
     found += [(_at(row, REMARK_PART), remark_of_body(row.kind, row.body)) for row in rows]
     found = sorted(found, key=lambda told: told[0])[:limit]
@@ -165,11 +165,15 @@ def _count(connection: Connection, place: Place) -> int:
     events, remarks = tables.event, tables.remark
     counts = (
         select(func.count()).select_from(events).where(_behind(events.c, EVENT_PART, place)),
-        select(func.count())
-        .select_from(remarks)
-        .where(remarks.c.kind.in_(TOLD), _behind(remarks.c, REMARK_PART, place)),
+        select(func.count()).select_from(remarks).where(_is_told(remarks.c), _behind(remarks.c, REMARK_PART, place)),
     )
     return sum(connection.execute(query).scalar_one() for query in counts)
+
+
+def _is_told(columns: Any) -> ColumnElement[bool]:
+    """Choose the remarks that are told; that further seconds joined a draft each minute stands in its case alone."""
+    joined = (columns.kind == str(RemarkKind.CASE)) & columns.body.contains(f'"act":"{CaseAct.JOINED}"')
+    return and_(columns.kind.in_(TOLD), not_(joined))
 
 
 def _behind(columns: Any, part: int, place: Place) -> ColumnElement[bool]:

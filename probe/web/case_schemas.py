@@ -89,6 +89,9 @@ class Case(Saying):
     revision: int
     first_second: Second | None
     last_second: Second | None
+    cause: str | None = Field(description="Of a draft of the program: what it collects.")
+    unavailable_seconds: int | None
+    through_second: Second | None
     opened: Moment | None
     submitted: Moment | None
     answered: Moment | None

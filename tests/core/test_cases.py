@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from probe.core.case_happenings import Case, CaseAct, CaseHappening, CaseKind, CaseStage, Way, named_case
+from probe.core.case_happenings import WITH_PARTY, Case, CaseAct, CaseHappening, CaseKind, CaseStage, Way, named_case
 from probe.core.cases import EVIDENCE_S_MAX, cases_of, tell_case
 from probe.core.happenings import Party
 from probe.core.procedure import Refused
@@ -181,3 +182,93 @@ def test_whatever_is_told_the_fold_is_the_same_and_an_end_is_the_end(drawn: list
     for case in cases.values():
         assert bool(case.resolved_us) == (len(case.agreed) == len(Party))
         assert not case.unfitting
+
+
+class NaiveCase:
+    """What people expect of a case, without any of the program's reasons."""
+
+    def __init__(self, act: CaseAct) -> None:
+        self.stage = CaseStage.DRAFT if act is CaseAct.DRAFTED else CaseStage.OPEN
+        self.yes: set[Party] = set()
+
+    def allows(self, act: CaseAct, party: Party | None) -> bool:
+        """Say whether an act may come now."""
+        is_with_them = self.stage in (CaseStage.SUBMITTED, CaseStage.ANSWERED)
+        match act:
+            case CaseAct.DRAFTED | CaseAct.JOINED:  # Only the program joins seconds, and nobody drafts what is there.
+                return False
+            case CaseAct.OPENED:
+                return self.stage is CaseStage.DRAFT
+            case CaseAct.SUBMITTED:
+                return self.stage is CaseStage.OPEN
+            case CaseAct.AGREED:
+                return is_with_them and party not in self.yes
+            case CaseAct.TAKEN_BACK:
+                return is_with_them and party in self.yes
+            case CaseAct.WITHDRAWN:
+                return self.stage not in (CaseStage.RESOLVED, CaseStage.WITHDRAWN)
+            case _:
+                return is_with_them
+
+    def do(self, act: CaseAct, party: Party | None) -> None:
+        """Go on."""
+        if act is CaseAct.AGREED and party is not None:
+            self.yes.add(party)
+        if act is CaseAct.TAKEN_BACK and party is not None:
+            self.yes.discard(party)
+        leads_to = {
+            CaseAct.OPENED: CaseStage.OPEN,
+            CaseAct.SUBMITTED: CaseStage.SUBMITTED,
+            CaseAct.WITHDRAWN: CaseStage.WITHDRAWN,
+        }
+        if act is CaseAct.REPLIED and party is Party.PROVIDER:
+            self.stage = CaseStage.ANSWERED
+        elif self.yes == set(Party):
+            self.stage = CaseStage.RESOLVED
+        else:
+            self.stage = leads_to.get(act, self.stage)
+
+
+class CaseMachine(RuleBasedStateMachine):
+    """Tries every act in every state, in the fold and in the naive model."""
+
+    @initialize(act=st.sampled_from([CaseAct.DRAFTED, CaseAct.OPENED]))
+    def begin(self, act: CaseAct) -> None:
+        """Begin."""
+        self.naive, self.now_s = NaiveCase(act), 1_100
+        self.life = [beginning(act)]
+        self.case = folded(*self.life)
+
+    @rule(act=st.sampled_from(sorted(set(CaseAct) - {CaseAct.WITHDRAWN})), party=st.sampled_from(sorted(Party)))
+    def happen(self, act: CaseAct, party: Party) -> None:
+        """Try an act."""
+        self._try(act, party)
+
+    @precondition(lambda self: self.now_s % 7 == 0)  # Rarely, or few lives would come to anything else.
+    @rule()
+    def withdraw(self) -> None:
+        """Try to end it so."""
+        self._try(CaseAct.WITHDRAWN, Party.CUSTOMER)
+
+    def _try(self, act: CaseAct, party: Party) -> None:
+        self.now_s += 1
+        of = party if act in WITH_PARTY else None
+        submission = {"way": Way.DASHBOARD, "reference": "4711"} if act is CaseAct.SUBMITTED else {}
+        new = told(act, self.now_s, case=self.case.case, party=of, **submission)
+        if self.naive.allows(act, of):
+            self.case = tell_case(self.case, new)
+            self.life.append(new)
+            self.naive.do(act, of)
+        else:
+            with pytest.raises(Refused):
+                tell_case(self.case, new)
+
+    @invariant()
+    def agree(self) -> None:
+        """The two stand at the same place, and so does a fold from the beginning."""
+        assert self.case.stage is self.naive.stage
+        assert cases_of(self.life) == {self.case.case: self.case}
+
+
+CaseMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+test_every_case_is_what_the_naive_model_says = CaseMachine.TestCase

@@ -12,9 +12,10 @@ from probe import clock
 from probe.casebook import AGAIN_US, CaseBook, CaseTerms
 from probe.core.calendar import ServiceZone
 from probe.core.case_happenings import Case, CaseAct, CaseHappening, CaseStage, Way, named_case
-from probe.core.case_obligations import CasePledges
+from probe.core.case_obligations import CaseDuty, CasePledges
 from probe.core.drafting import DraftRule
-from probe.core.happenings import PROGRAM
+from probe.core.happenings import PROGRAM, Party
+from probe.core.lapses import Lapse
 from probe.core.procedure import Refused
 from probe.ledger import Ledger, cases_in, propose, verify
 from probe.metrics import Metrics
@@ -51,6 +52,7 @@ class Scene:
         self.lines: list[Any] = []
         self.rule: DraftRule | None = RULE
         self.troubled = False
+        self.lapses: list[Lapse] = []
 
     async def restart(self) -> None:
         """Begin with what the ledger has."""
@@ -63,7 +65,7 @@ class Scene:
         self.view.configure("here", self.script.terms, [])
         self.book = CaseBook(
             address=str(self.path), ledger=self.ledger, clock=self.clock, metrics=metrics, view=self.view,
-            paused=lambda: self.troubled,
+            tell=self.lapses.append, paused=lambda: self.troubled,
         )  # fmt: skip
         self.configure()
 
@@ -260,3 +262,25 @@ async def test_a_ledger_in_trouble_is_asked_again(scene: Scene) -> None:
     with capture_logs() as lines:
         await scene.book.look()
     assert [line["event"] for line in lines] == ["case.drafted"]
+
+
+async def test_an_answer_that_does_not_come_is_noted_once_and_again_when_it_came(scene: Scene) -> None:
+    """The provider owes it in business time; a missed one is for the ledger, the metrics and the couriers."""
+    await scene.play("duuuuuduuuuu")
+    await scene.tell(CaseAct.OPENED)
+    await scene.tell(CaseAct.SUBMITTED, way=Way.DASHBOARD, reference="4711")
+    await scene.book.look()
+    assert scene.lapses == []
+    scene.clock.us += 5 * 86_400 * S  # Whatever day it is, a whole business day has passed.
+    await scene.book.look()
+    await scene.book.look()
+    (missed,) = scene.lapses
+    assert (missed.case, missed.obligation, missed.owed_by, missed.raised) == (
+        scene.case().case, CaseDuty.RESPOND, Party.PROVIDER, True,
+    )  # fmt: skip
+    assert scene.metric("obligations_missed_total", obligation="case_respond") == 1
+    scene.book.take_up(scene.lapses)
+    await scene.tell(CaseAct.REPLIED, party=Party.PROVIDER)
+    await scene.book.look()
+    assert [lapse.raised for lapse in scene.lapses] == [True, False]
+    assert "late" in scene.lapses[-1].words

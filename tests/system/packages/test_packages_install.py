@@ -20,19 +20,51 @@ pytestmark = pytest.mark.packages
 CONTAINERFILE = Path(__file__).resolve().parents[3] / "deploy/container/Containerfile"
 
 
+# Every module is loaded, as what a library lacks is often seen no earlier.
+LOAD_ALL = """
+import importlib, pkgutil, probe
+for module in pkgutil.walk_packages(probe.__path__, "probe."):
+    if not module.name.startswith(("probe.__main__", "probe.ledger.migrations")):
+        importlib.import_module(module.name)
+"""
+
+
+@pytest.fixture(scope="module")
+def tools(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install uv for these tests, and give the folder of its program."""
+    folder = tmp_path_factory.mktemp("tools") / "uv"
+    run(sys.executable, "-m", "venv", folder, cwd=folder.parent)
+    run(folder / "bin/pip", "install", "--quiet", "uv", cwd=folder)
+    return folder / "bin"
+
+
+def test_the_oldest_libraries_that_are_allowed_will_do(
+    tools: Path, sources: Callable[[str], Path], build: "Build", run: Callable[..., str], tmp_path: Path
+) -> None:
+    """With each library at the lower end of its range every module loads, and commands work."""
+    checkout = sources("oldest")
+    build(checkout, ".ci/dist", tmp_path / "dist")
+    python = tmp_path / "oldest/bin/python"
+    run(tools / "uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "oldest", cwd=tmp_path)
+    install = (tools / "uv", "pip", "install", "--quiet", "--python", python)
+    run(*install, "--resolution", "lowest-direct", "--only-binary", ":all:", "-r", "pyproject.toml", cwd=checkout)
+    run(*install, "--no-deps", *(tmp_path / "dist").glob("*.whl"), cwd=tmp_path)
+    run(python, "-I", "-c", LOAD_ALL, cwd=tmp_path)
+    for command in ("--version", "--help", "hours", "ledger totals --help"):
+        run(tmp_path / "oldest/bin/sev1probe", *command.split(), cwd=tmp_path)
+
+
 def test_the_wheel_is_installed_in_every_documented_way(
     blocks_of: Callable[..., list[str]],
     sources: Callable[[str], Path],
     require_program: Callable[[str], str],
+    tools: Path,
     version: str,
     run: Callable[..., str],
     tmp_path: Path,
 ) -> None:
     """A virtual environment by hashes, pipx by hashes, and uv by versions all give the program of this version."""
     require_program("pipx")
-    tools = tmp_path / "tools"
-    run(sys.executable, "-m", "venv", tools, cwd=tmp_path)
-    run(tools / "bin/pip", "install", "--quiet", "uv", cwd=tmp_path)
     checkout = sources("checkout")
     run("git", "init", "--quiet", cwd=checkout)
     (checkout / ".venv/bin").mkdir(parents=True)
@@ -41,7 +73,7 @@ def test_the_wheel_is_installed_in_every_documented_way(
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     (checkout / ".venv/.installed").touch()
-    path = f"{tools / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+    path = f"{tools}:/usr/local/bin:/usr/bin:/bin"
     surroundings = {
         "HOME": str(tmp_path),
         "PATH": path,

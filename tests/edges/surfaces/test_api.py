@@ -28,7 +28,7 @@ from probe.surfaces.http import BODY_BYTES_MAX
 KEY = "4f1cfc8a7b60d1c2f9b5d0e6a7c8b9a0"
 RESULTS = b'{"results":{"total_rejected_recipients":0,"total_accepted_recipients":1,"id":"10225855834"}}'
 HTML = b"<html><head><title>400 Bad Request</title></head><center>openresty/1.9.15.1</center></html>"
-SHORT_S = 0.08
+SHORT_S = 0.2
 LONG_S = 2.0
 
 Script = Callable[["Call"], Awaitable[None]]
@@ -375,7 +375,8 @@ async def test_a_broken_reply_on_a_fresh_connection_is_the_outcome(
     """However a reply breaks off, one request was sent and the outcome says where it broke."""
     provider = await serve(script)
 
-    outcome = await attempt(make(provider), SHORT_S)
+    # Only what ends by the deadline needs a short one; on a busy machine all else must not meet it.
+    outcome = await attempt(make(provider), SHORT_S if fault is Fault.SERVER_TIMEOUT else LONG_S)
 
     assert (outcome.fault, outcome.cause, outcome.code) == (fault, cause, code)
     assert outcome.maybe_accepted == (fault is not Fault.NONE)

@@ -152,7 +152,7 @@ class IssueBook:
 
     async def _print_call_sheet(self, target: str, issue: str) -> None:
         if sheet := await self._sheets.text_of(target, issue):
-            log.critical("critical_issue.call_sheet", target=target, issue=issue, page=sheet)
+            log.critical("critical_issue.call_sheet", target=target, issue=issue, call_sheet=sheet)
 
 
 def _is_overdue(one: Obligation) -> bool:

@@ -27,7 +27,7 @@ PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug"
 # Said by fields of their own, so that the text doesn't repeat what `journalctl` prints beside it.
 _NOT_IN_TEXT: Final = frozenset({"event", "level", "timestamp"})
 # What people read as it stands, below the text: a call sheet, a traceback.
-_BELOW_TEXT: Final = ("page", "exception")
+_BELOW_TEXT: Final = ("call_sheet", "exception")
 _PLAIN: Final = re.compile(r"[^\s\"'={}\[\]]+")
 
 

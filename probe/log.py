@@ -165,8 +165,8 @@ def _console(stream: TextIO) -> list[Callable[..., Any]]:
     plain = structlog.dev.plain_traceback  # The rich one shows local variables too.
     line = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, sort_keys=False)
 
-    def with_its_page(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-        page = str(event.pop("page", ""))
-        return f"{line(logger, method, event)}\n\n{page}" if page else line(logger, method, event)
+    def with_its_sheet(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        sheet = str(event.pop("call_sheet", ""))
+        return f"{line(logger, method, event)}\n\n{sheet}" if sheet else line(logger, method, event)
 
-    return [with_its_page]
+    return [with_its_sheet]

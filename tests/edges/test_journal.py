@@ -123,10 +123,10 @@ def test_a_traceback_stands_below_the_text_without_local_variables(heard: socket
 
 def test_a_call_sheet_stands_below_the_text_as_it_is(heard: socket.socket, spoken: LineWriter) -> None:
     """Who is woken reads it in `journalctl`; the name of a status page is a fact like any other."""
-    structlog.get_logger().critical("critical_issue.opened", target="main", page="Call +1\nSay this\n")
+    structlog.get_logger().critical("critical_issue.opened", target="main", call_sheet="Call +1\nSay this\n")
     found = next_fields(heard)
     assert found["MESSAGE"] == ["critical_issue.opened target=main\nCall +1\nSay this\n"]
-    assert found["SEV1PROBE_PAGE"] == ["Call +1\nSay this\n"]
+    assert found["SEV1PROBE_CALL_SHEET"] == ["Call +1\nSay this\n"]
     structlog.get_logger().warning("page.silent", page="provider")
     assert next_fields(heard)["MESSAGE"] == ["page.silent page=provider"]
 

@@ -82,11 +82,11 @@ def test_a_page_is_printed_as_it_is_on_a_terminal_and_is_one_field_in_json() -> 
     for log_format in FORMATS:
         stream = io.StringIO()
         writer = log.set_up(log_format, stream=stream)
-        structlog.get_logger().critical("critical_issue.call_sheet", target="main", page=page)
+        structlog.get_logger().critical("critical_issue.call_sheet", target="main", call_sheet=page)
         writer.close(5)
         said[log_format] = stream.getvalue()
     assert page in said["console"]
-    assert json.loads(said["json"])["page"] == page
+    assert json.loads(said["json"])["call_sheet"] == page
 
 
 def test_a_bug_that_fails_every_attempt_does_not_fill_the_log() -> None:

@@ -202,8 +202,8 @@ async def test_an_opening_prints_the_call_sheet(scene: Scene) -> None:
         await scene.book.look()
     (line,) = lines
     assert (line["event"], line["log_level"], line["target"]) == ("critical_issue.call_sheet", "critical", "main")
-    assert line["page"].startswith("CRITICAL ISSUE: MAIN\n")
-    assert "Unavailable persistently since" in line["page"]
+    assert line["call_sheet"].startswith("CRITICAL ISSUE: MAIN\n")
+    assert "Unavailable persistently since" in line["call_sheet"]
 
 
 async def test_a_relapse_and_the_end_are_said(scene: Scene) -> None:

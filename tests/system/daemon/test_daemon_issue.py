@@ -80,7 +80,7 @@ def test_an_issue_is_seen_through_to_the_resolution(
     name = opened["issue"]
     assert (opened["call"], opened["say"]) == ("+1 555 0100", f"sev1probe issue call-sheet {name} --config FILE")
     check_the_call_sheet(issue, name, tmp_path)
-    printed = daemon.wait_for_log("critical_issue.call_sheet")["page"]
+    printed = daemon.wait_for_log("critical_issue.call_sheet")["call_sheet"]
     served = daemon.get(f"/api/v1/issues/{name}/call-sheet")[1]
     assert "CALL: +1 555 0100" in printed
     assert json.loads(served)["call"] == "+1 555 0100"

@@ -96,9 +96,8 @@ def tell(
         )
     )
     try:
-        add(
-            life, happening
-        )  # Here already, so that a refusal needs no writer; the writer's word is the one that counts.
+        # Here already, so that a refusal needs no writer; the writer's word is the one that counts.
+        add(life, happening)
         batch = propose(address, happening)
     except Refused as refusal:
         _refuse(refusal)

@@ -2,6 +2,7 @@
 
 import faulthandler
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import uvloop
@@ -20,7 +21,8 @@ def run(path: Path) -> None:
     settings = loaded(path)
     writer = log.set_up(settings.settings.log.format, settings.settings.log.level)
     # A watchdog ends what hangs with SIGABRT: each thread then says where it is, without any values.
-    faulthandler.enable()
+    with suppress(OSError, ValueError):  # Standard error may be no file, as under a tool that runs us in itself.
+        faulthandler.enable()
     # A reload that is asked for before there is anything to reload must not end the process, as SIGHUP does by default.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -71,7 +71,8 @@ def obligations(life: Life, pledges: Pledges, now_us: int) -> tuple[Obligation, 
 def _owed(life: Life, pledges: Pledges) -> Iterator[tuple[Duty, Party, int, int]]:
     state = life.procedure
     due_us = state.noticed_us + pledges.call_within_us
-    if pledges.has_line:
+    # A line that was called counts though the profile has none any more: what was done by then is not owed anew.
+    if pledges.has_line or (state.line_called_us and not state.case_submitted_us):
         yield Duty.CALL_LINE, Party.CUSTOMER, due_us, state.line_called_us
     else:
         yield Duty.SUBMIT_CASE, Party.CUSTOMER, due_us, state.case_submitted_us

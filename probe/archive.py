@@ -75,6 +75,10 @@ class Archive:
         self._told(happening)
         return add(next(life for life in seen if happening.issue == life.issue), happening)
 
+    def has_line(self, target: str) -> bool:
+        """Say whether the target's profile has a Severity 1 line."""
+        return pledges_of(self._settings(), target).has_line
+
     async def described(self, lives: Sequence[Life]) -> tuple[Mapping[str, Any], ...]:
         """Say of each issue where it stands, what happened, what is owed now, and whom to escalate to."""
         settings, now_us = self._settings(), clock.wall_us()

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from probe import clock
-from probe.core.happenings import Happening, Party, named
+from probe.core.happenings import Act, Happening, Party, named
 from probe.core.lives import Life, add
 from probe.core.procedure import Refused
 from probe.web import issue_schemas
@@ -16,6 +16,9 @@ from probe.web.schemas import LivesQuery
 
 Tell = Callable[[Sequence[Life]], Happening]
 _ISSUE: Final = "/issues/{issue}"
+NO_LINE: Final = (
+    "Nothing is recorded: this profile has no Severity 1 line; tell of case_submitted and escalated instead."
+)
 
 
 class Desk(Protocol):
@@ -32,6 +35,9 @@ class Desk(Protocol):
 
     async def call_sheet(self, life: Life) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Write the call sheet of an issue: its fields, and pages by media type."""
+
+    def has_line(self, target: str) -> bool:
+        """Say whether the target's profile has a Severity 1 line."""
 
     async def described(self, lives: Sequence[Life]) -> Sequence[Mapping[str, Any]]:
         """Say of each where it stands, what happened, what is owed now, and whom to escalate to."""
@@ -109,6 +115,8 @@ class Issues:
         def decide(lives: Sequence[Life]) -> Happening:
             life, now_us = _found(lives, asked.path["issue"]), clock.wall_us()
             asked.check_match(str(life.procedure.revision))
+            if body.act is Act.LINE_CALLED and not self._desk.has_line(life.target):
+                raise ApiProblem(HTTPStatus.UNPROCESSABLE_ENTITY, NO_LINE)
             happening = named(
                 Happening(
                     target=life.target,

@@ -29,6 +29,7 @@ class FakeRecord:
     in_cases: list[CaseHappening] = field(default_factory=list)
     kept: list[Amendment] = field(default_factory=list)
     trouble: Exception | None = None
+    without_line: frozenset[str] = frozenset()
 
     async def lives(self) -> Sequence[Life]:
         """Read lives."""
@@ -56,6 +57,10 @@ class FakeRecord:
         )
         sheet = call_sheet(facts)
         return asdict(sheet), {"text/html": as_html(sheet), "text/plain": as_text(sheet)}
+
+    def has_line(self, target: str) -> bool:
+        """Say whether there is a line."""
+        return target not in self.without_line
 
     async def described(self, lives: Sequence[Life]) -> Sequence[Mapping[str, Any]]:
         """Describe them, long after it all."""

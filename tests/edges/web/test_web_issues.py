@@ -103,3 +103,13 @@ async def test_what_the_procedure_does_not_allow_changes_nothing(
     async with nina.post(PLACE, json=body, headers={"If-Match": "*"}) as response:
         assert (response.status, words in (await response.json())["detail"]) == (status, True), await response.text()
     assert len(daemon.record.told) == 3
+
+
+async def test_a_line_that_the_profile_does_not_have_is_never_called(daemon: Any, nina: aiohttp.ClientSession) -> None:
+    """As on the command line: the refusal says what to tell instead."""
+    daemon.record.without_line = frozenset({"main"})
+    async with nina.post(PLACE, json={"act": "line_called"}, headers={"If-Match": "*"}) as response:
+        assert (response.status, "no Severity 1 line" in (await response.json())["detail"]) == (422, True)
+    assert len(daemon.record.told) == 3
+    async with nina.post(PLACE, json={"act": "case_submitted"}, headers={"If-Match": "*"}) as response:
+        assert response.status == 201

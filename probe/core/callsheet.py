@@ -12,6 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from probe.core.evidence import Evidence, SurfaceEvidence
+from probe.core.happenings import Act
 from probe.core.lives import Life
 from probe.core.model import Basis, Outcome, Statement, Surface
 from probe.core.obligations import MINUTE_US, Obligation, ObligationState, Pledges
@@ -138,9 +139,8 @@ def moment(moment_us: int, zone: tzinfo) -> str:
 
 def _do(facts: Facts) -> Iterator[str]:
     contacts, issue = facts.contacts, facts.life.issue
-    by = moment(facts.life.procedure.noticed_us + facts.pledges.call_within_us, facts.zone)
     if facts.pledges.has_line:
-        yield f"Call the Severity 1 line, {contacts.severity_1_line or MISSING}, open day and night. Do it by {by}."
+        yield _call_the_line(facts)
         yield "Say what stands below. Ask for their reference and for the name of who took the call."
         yield f"Record the call: sev1probe issue called {issue} -c FILE --to NAME --reference NUMBER"
         yield f"They must call back within 15 minutes. Record that too: sev1probe issue called-back {issue} -c FILE"
@@ -148,7 +148,7 @@ def _do(facts: Facts) -> Iterator[str]:
             yield f"The escalation point, in Business Hours only, is the Technical Account Manager: {facts.tam}."
             yield f"Record an escalation: sev1probe issue escalated {issue} -c FILE --to NAME"
     else:
-        yield f"Submit a Support Case (dashboard or designated address) with what stands below. Do it by {by}."
+        yield _submit_a_case(facts)
         yield f"Record it: sev1probe issue submitted {issue} -c FILE --reference NUMBER"
         tam = facts.tam or whom_to_call(contacts, facts.pledges)
         yield f"In their Business Hours call the Technical Account Manager: {tam}."
@@ -156,6 +156,39 @@ def _do(facts: Facts) -> Iterator[str]:
     minutes = facts.pledges.update_every_us // MINUTE_US
     yield f"Record each update, due every {minutes} minutes: sev1probe issue update {issue} -c FILE --words TEXT"
     yield f"It is resolved once both sides agree: sev1probe issue agree customer {issue} -c FILE, and agree provider"
+
+
+def _call_the_line(facts: Facts) -> str:
+    """Say whether the line is still to be called, to be called again, or was called already."""
+    state, number = facts.life.procedure, facts.contacts.severity_1_line or MISSING
+    if not state.line_called_us:
+        return f"Call the Severity 1 line, {number}, open day and night. {_by_when(facts)}"
+    quote = f" and quote {', '.join(state.references)}" if state.references else ""
+    called_us, failed_us = (_last_us(facts.life, act) for act in (Act.LINE_CALLED, Act.RELAPSED))
+    if failed_us > called_us and not state.restored_us:
+        return f"The service has failed again. Call the Severity 1 line again, {number}, open day and night{quote}."
+    at = moment(called_us, facts.zone)
+    return f"The Severity 1 line, {number}, was called at {at}. If they owe you an answer call it again{quote}."
+
+
+def _submit_a_case(facts: Facts) -> str:
+    """Say whether a Support Case is still to be submitted."""
+    state = facts.life.procedure
+    if not state.case_submitted_us:
+        return f"Submit a Support Case (dashboard or designated address) with what stands below. {_by_when(facts)}"
+    known = f" ({', '.join(state.cases)})" if state.cases else ""
+    at = moment(state.case_submitted_us, facts.zone)
+    return f"The Support Case was submitted at {at}{known}. Add to it what is new."
+
+
+def _by_when(facts: Facts) -> str:
+    due_us = facts.life.procedure.noticed_us + facts.pledges.call_within_us
+    by = moment(due_us, facts.zone)
+    return f"Do it by {by}." if facts.now_us <= due_us else f"It was due by {by}: do it now."
+
+
+def _last_us(life: Life, act: Act) -> int:
+    return max((one.at_us for one in life.happenings if one.act is act), default=0)
 
 
 def _description(facts: Facts) -> Iterator[str]:

@@ -109,7 +109,7 @@ SUMMARY = Statement(
 
 def sheet(life: Life = LIFE, pledges: Pledges = Pledges(), **more: Any) -> CallSheet:  # noqa: B008
     """Write a sheet."""
-    now_us = (FIRST + 70) * S
+    now_us = more.pop("now_us", (FIRST + 70) * S)
     facts = {
         "contacts": CONTACTS,
         "profile": "sparkpost-enterprise",
@@ -230,3 +230,39 @@ def test_an_obligation_that_came_late_says_when() -> None:
     words = sheet(add(LIFE, called)).owed[0]
     assert words.startswith("missed: the customer was to call")
     assert words.endswith("came 2023-11-14 22:20:00 UTC")
+
+
+def told(life: Life, act: Act, at_s: int, **more: Any) -> Life:
+    """Go on by what somebody recorded at once."""
+    at_us = (FIRST + at_s) * S
+    fields: dict[str, Any] = {"at_us": at_us, "recorded_us": at_us, "actor": "nina", **more}
+    return add(life, named(Happening(target="main", issue="main-1", act=act, **fields)))
+
+
+def test_what_was_done_is_not_asked_for_again() -> None:
+    """Whoever is woken second sees that the line was called, and by which reference they know of it."""
+    assert sheet().do[0].endswith("Do it by 2023-11-14 22:19:20 UTC.")
+    assert sheet(now_us=(FIRST + 400) * S).do[0].endswith("It was due by 2023-11-14 22:19:20 UTC: do it now.")
+    called = sheet(told(LIFE, Act.LINE_CALLED, 100, reference="S1-4711")).do[0]
+    assert "was called at 2023-11-14 22:15:00 UTC" in called
+    assert called.endswith("call it again and quote S1-4711.")
+    no_line = Pledges(has_line=False)
+    submitted = sheet(told(LIFE, Act.CASE_SUBMITTED, 100, reference="4711"), no_line).do[0]
+    assert submitted == "The Support Case was submitted at 2023-11-14 22:15:00 UTC (4711). Add to it what is new."
+
+
+def test_a_relapse_asks_for_another_call_with_the_same_reference() -> None:
+    """The first call was about the first outage."""
+    up = replace(OPENED, turn=IssueTurn.RESTORED, since_second=FIRST + 120, noticed_second=FIRST + 130)
+    again = replace(OPENED, issue="main-2", since_second=FIRST + 140, noticed_second=FIRST + 150)
+    call = told(LIFE, Act.LINE_CALLED, 100, reference="S1-4711").happenings[-1]
+    relapsed = lives_of([OPENED, call, up, again])["main-2"]
+    assert "Call the Severity 1 line again, +1 555 0100, open day and night and quote S1-4711" in sheet(relapsed).do[0]
+    assert "was called at 2023-11-14 22:16:10 UTC" in sheet(told(relapsed, Act.LINE_CALLED, 170)).do[0]
+
+
+def test_a_call_in_time_stays_one_when_the_profile_is_changed() -> None:
+    """Nobody owes a Support Case from a time at which the contract asked for a call."""
+    life = told(LIFE, Act.LINE_CALLED, 100)
+    owed = obligations(life, Pledges(has_line=False), (FIRST + 4_000) * S)
+    assert [(one.name, one.state) for one in owed] == [("call_line", "met"), ("call_back", "missed")]

@@ -22,7 +22,7 @@ TABLE_ROWS_MAX: Final = 100  # of runs of seconds; the attached record has all o
 REPLY_CHARACTERS_MAX: Final = 300
 
 KINDS: Final = {
-    CaseKind.SOFTWARE_BUG: "Software bug (no persistent Unavailability)",
+    CaseKind.SOFTWARE_BUG: "Software bug",
     CaseKind.CONFIGURATION_REQUEST: "Configuration request",
     CaseKind.INFORMATION_REQUEST: "Information request",
 }

@@ -9,6 +9,7 @@ from probe.core.endings import fault_of
 from probe.core.model import Cause, Fault
 from probe.core.verdict import WORDLESS_CAUSES
 
+OF_CONTROLS: Final = "; of a control"  # begins what a cause means of a control; it stands last
 MEANING: Final[dict[Cause, str]] = {
     Cause.ACCEPTED: "The service took the message or the call; of a control: it answered.",
     Cause.ACCEPTED_WITH_ERRORS: "The service took the message and said what it disliked about it (API code 2000).",

@@ -29,7 +29,7 @@ from typing import Final
 from probe.core.callsheet import NAMES
 from probe.core.case_happenings import Case, CaseAct, CaseHappening, CaseKind, Cases, named_case
 from probe.core.cases import EVIDENCE_S_MAX, open_draft, takes_more
-from probe.core.causes import MEANING
+from probe.core.causes import MEANING, OF_CONTROLS
 from probe.core.happenings import PROGRAM
 from probe.core.model import Cause, Fault, IssueEvent, IssueTurn, Step, Surface, Verdict
 
@@ -229,7 +229,7 @@ def _drafted(target: str, cause: Cause, counted: Sequence[UnavailableSecond], no
     count = len(counted)
     words = [
         f"{_seconds(count)} from {_utc(first)} to {_utc(last)}, by the same cause: {cause}.",
-        MEANING[cause],
+        _meaning(cause),
         *[f"All {name} failed in {number:,} of them." for name, number in failed],
         "It did not persist: no Critical Issue has these seconds.",
     ]
@@ -249,6 +249,11 @@ def _drafted(target: str, cause: Cause, counted: Sequence[UnavailableSecond], no
             seconds=count,
         )
     )
+
+
+def _meaning(cause: Cause) -> str:
+    """Say what a cause means, without what it means of a control: the provider reads this."""
+    return f"{MEANING[cause].partition(OF_CONTROLS)[0].removesuffix('.')}."
 
 
 def _seconds(count: int) -> str:

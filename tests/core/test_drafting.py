@@ -152,7 +152,7 @@ def test_seconds_that_did_not_persist_become_a_draft_once_that_is_certain(target
     assert case.title == "API calls and SMTP injections fail for single seconds: http_error"
     assert case.words == (
         "3 Unavailable seconds from 2025-11-24 16:00:01 UTC to 2025-11-24 16:00:13 UTC, by the same cause: http_error. "
-        "The service says itself that it failed (HTTP 5xx); of a control: the same. All API calls failed in 2 of them. "
+        "The service says itself that it failed (HTTP 5xx). All API calls failed in 2 of them. "
         "All SMTP injections failed in 3 of them. It did not persist: no Critical Issue has these seconds."
     )
 

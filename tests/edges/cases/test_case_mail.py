@@ -103,7 +103,7 @@ def test_the_mail_has_summary_table_and_record() -> None:
     message = mail(enclosed(*seconds))
     text = text_of(message)
     for said in (
-        "Software bug (no persistent Unavailability)",
+        "Kind:           Software bug\n",  # and no word of persistence, which the case's own words speak of
         "Company:        Example Mail GmbH",
         "It comes and goes.",
         "In 3 of the 10 seconds from 2025-11-24T16:00:00Z to 2025-11-24T16:00:09Z",

@@ -190,7 +190,7 @@ def _write(path: Path, entries: Sequence[Entry]) -> None:
 
 
 def _parsed(path: Path, raw: bytes) -> tuple[Entry, ...]:
-    wrong = TokensError(f"{path}: this is not a tokens file; name another, or make it anew with `token create`")
+    wrong = TokensError(f"{path}: this is not a tokens file; move it away, and make one anew with `token create`")
     if len(raw) > TOKENS_FILE_BYTES_MAX:
         raise wrong
     try:

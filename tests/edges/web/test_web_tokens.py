@@ -133,6 +133,16 @@ def test_another_file_is_not_taken_for_tokens(tmp_path: Path, text: str) -> None
     assert path.read_text() == text
 
 
+def test_what_is_said_of_a_broken_file_mends_it(tmp_path: Path) -> None:
+    """Once it is out of the way another one is made; to make it anew in its place is refused."""
+    path = tmp_path / "tokens.json"
+    path.write_text("{")
+    with pytest.raises(TokensError, match="move it away, and make one anew"):
+        create(path, "nina", NOW_US)
+    path.rename(tmp_path / "broken")
+    assert create(path, "nina", NOW_US)
+
+
 def test_a_file_that_all_can_write_is_worth_nothing(tmp_path: Path) -> None:
     """Whoever writes it makes himself a token."""
     path = tmp_path / "tokens.json"

@@ -111,6 +111,22 @@ class Wording:
     calls: Mapping[str, str] = field(default_factory=dict)
 
 
+def as_sentence(text: str) -> str:
+    """End a text with a full stop, unless people's own words have ended it."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def particulars(happening: Happening | CaseHappening) -> str:
+    """Say to whom, by which reference, with which promise and in which words it happened; "" if there is nothing."""
+    parts = (
+        f", to {happening.spoken_to}" if happening.spoken_to else "",
+        f", reference {happening.reference}" if happening.reference else "",
+        f", next update {utc(happening.next_update_us // SECOND_US)}" if happening.next_update_us else "",
+        f": {happening.words}" if happening.words else "",
+    )
+    return "".join(parts)
+
+
 def utc(second: int) -> str:
     """Write a second for people."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -24,6 +24,8 @@ from probe.core.notice_values import (
     Severity,
     Turn,
     Wording,
+    as_sentence,
+    particulars,
     utc,
 )
 from probe.core.notices_of_cases import notice_of_case
@@ -158,8 +160,8 @@ def _of_issue(turn: IssueEvent, issue: str, wording: Wording, recorded: bool) ->
 def _of_happening(happening: Happening, turn: LifeTurn, wording: Wording) -> Notice:
     has_line = happening.target not in wording.without_line
     what = WORDS[happening.act] if happening.party is None else f"{WORDS[happening.act]} of the {happening.party}"
-    words = f": {happening.words}" if happening.words else ""
     at_second = happening.at_us // SECOND_US
+    said = f"{happening.actor} recorded {what}, at {utc(at_second)}{particulars(happening)}"
     ended = "" if turn.over is None else f" With that it is {turn.over}."
     return Notice(
         key=f"{wording.vantage}/{turn.issue}/{happening.act}/{happening.happening}",
@@ -173,7 +175,7 @@ def _of_happening(happening: Happening, turn: LifeTurn, wording: Wording) -> Not
         # The alert that ends has the severity that it began with.
         severity=Severity.INFO if turn.over is None else Severity.CRITICAL,
         title=f"Critical Issue of {happening.target}: {turn.over or what}",
-        text=f"{happening.actor} recorded {what}, at {utc(at_second)}{words}. Issue {turn.issue}.{ended}",
+        text=f"{as_sentence(said)} Issue {turn.issue}.{ended}",
         since_second=at_second,
         noticed_second=happening.recorded_us // SECOND_US,
         line=SEVERITY_1 if has_line else "",

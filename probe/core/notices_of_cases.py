@@ -4,7 +4,17 @@ from typing import Final
 
 from probe.core.case_happenings import CaseAct
 from probe.core.happenings import PROGRAM
-from probe.core.notice_values import SECOND_US, Bearing, CaseTurn, Notice, Severity, Wording, utc
+from probe.core.notice_values import (
+    SECOND_US,
+    Bearing,
+    CaseTurn,
+    Notice,
+    Severity,
+    Wording,
+    as_sentence,
+    particulars,
+    utc,
+)
 
 SUPPORT_CASE: Final = "Sev1probeSupportCase"
 # Each act as a noun, for sentences to people.
@@ -49,10 +59,10 @@ def notice_of_case(turn: CaseTurn, wording: Wording) -> Notice:
 
 def _text(turn: CaseTurn, *, is_ours: bool, at: str) -> str:
     happening = turn.what
-    words = f": {happening.words}" if happening.words else ""
     party = f" of the {happening.party}" if happening.party else ""
     about = f"Support Case {happening.case}, “{turn.title}”." if turn.title else f"Support Case {happening.case}."
-    said = f"{happening.actor} recorded {WORDS[happening.act]}{party}, at {at}{words}. {about}"
+    told = f"{happening.actor} recorded {WORDS[happening.act]}{party}, at {at}{particulars(happening)}"
+    said = f"{as_sentence(told)} {about}"
     if turn.over is not None:
         return f"{said} With that it is {turn.over}."
     if is_ours:

@@ -6,11 +6,12 @@ import pytest
 
 from probe.core.case_happenings import CaseAct, CaseHappening, CaseKind, CaseStage, named_case
 from probe.core.case_obligations import CaseDuty
-from probe.core.happenings import PROGRAM, Party
+from probe.core.happenings import PROGRAM, Act, Happening, Party
 from probe.core.lapses import Lapse
 from probe.core.notices import (
     Bearing,
     CaseTurn,
+    LifeTurn,
     Notice,
     Severity,
     Wording,
@@ -176,3 +177,23 @@ def test_what_people_do_with_a_case_is_noted() -> None:
     ]
     assert notices[-1].text.endswith("With that it is resolved.")
     assert len({notice.key for notice in notices[:-1]}) == len(CaseAct)
+
+
+def test_what_people_told_is_told_with_its_particulars() -> None:
+    """Whoever reads it can quote the reference, and knows until when to wait; words that end have one full stop."""
+    called = Happening(
+        target="main", issue="main-a", act=Act.LINE_CALLED, at_us=DUE_S * 1_000_000, recorded_us=DUE_S * 1_000_000,
+        actor="nina", spoken_to="Ana", reference="S1-4711",
+    )  # fmt: skip
+    said = notice_of(LifeTurn(what=called, issue="main-a"), WITH_LINE).text
+    assert said == "nina recorded the call, at 2025-11-24 16:15:00 UTC, to Ana, reference S1-4711. Issue main-a."
+    update = replace(
+        called,
+        act=Act.UPDATED,
+        spoken_to="",
+        reference="",
+        words="Why? We look.",
+        next_update_us=(DUE_S + 60) * 1_000_000,
+    )
+    said = notice_of(LifeTurn(what=update, issue="main-a"), WITH_LINE).text
+    assert ", next update 2025-11-24 16:16:00 UTC: Why? We look. Issue main-a." in said

@@ -58,6 +58,17 @@ class IssueBook:
 
     def configure(self, pledges: Mapping[str, Pledges]) -> None:
         """Follow these targets from now on, by what was agreed for each."""
+        for target in sorted(self._pledges.keys() - pledges.keys()):
+            for life in distinct(self._lives.get(target, NO_LIVES)):
+                if not _is_over(life):
+                    log.error(
+                        "critical_issue.not_watched",
+                        target=target,
+                        issue=life.issue,
+                        stage=life.procedure.stage,
+                        meaning="its target is not in the settings any more, so neither status nor metrics show it",
+                        do="put the target back, or see the issue through: sev1probe issue list --config FILE",
+                    )
         self._changed |= pledges.keys() - self._pledges.keys()
         self._pledges = pledges
 

@@ -184,7 +184,11 @@ async def test_a_target_that_is_watched_no_more_owes_nothing_that_anybody_is_pag
     scene.play(down=4, up=0)
     scene.clock.us += Pledges().call_within_us + 9 * clock.SECOND_US
     assert await scene.look() == ["obligation.missed"]
-    scene.book.configure({})
+    with capture_logs() as lines:
+        scene.book.configure({})
+    # The status and the metrics have no place for it any more, so the log says that it is not over.
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["stage"]) == ("critical_issue.not_watched", "error", "open")
     assert await scene.look() == ["obligation.over"]
     assert scene.noted[-1].words == "the target is not watched any more"
     scene.book.configure({"main": Pledges()})

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -10,11 +11,12 @@ from probe.clock import wall_us
 from probe.commands.cases import check, found_case, keep, tell, told_of
 from probe.commands.issues import settings_of
 from probe.commands.ledger import ledger_of
-from probe.commands.terminal import Exit, fail
+from probe.commands.terminal import Exit, err, fail
 from probe.core.case_happenings import Case, CaseAct, Way
+from probe.core.lives import NO_LIVES, distinct
 from probe.core.model import Verdict
-from probe.ledger import LedgerError, evidence_of, export_rows, write_csv
-from probe.settings import Relay, Settings, contacts_of, contract_of
+from probe.ledger import LedgerError, evidence_of, export_rows, lives_in, write_csv
+from probe.settings import Relay, Settings, contacts_of, contract_of, pledges_of
 
 RECORD_BYTES_MAX: Final = 10 * 1024 * 1024  # of the attached CSV; many mail servers take no more once it is encoded
 # What people told each other of the outage is not for the provider's eyes.
@@ -37,10 +39,12 @@ def submit(
     if by_mail == (number is not None):
         fail("Say either --by-mail, or --number NUMBER of a case that is in the dashboard already.", Exit.INPUT)
     if number is not None:
+        target = found_case(ledger_of(ledger, config), name).target
         tell(
             CaseAct.SUBMITTED, name, config, ledger,
             at=at, by=by, way=Way.DASHBOARD, reference=number, seen=seen, as_json=as_json,
         )  # fmt: skip
+        _remind_of_issue(target, number, config, ledger)
         return
     if at is not None:
         fail("--at: a mail is submitted now.", Exit.INPUT)
@@ -71,6 +75,23 @@ def submit(
     # From here on the provider has it, so what is recorded no longer depends on what the proposer saw before.
     happening = told_of(case, CaseAct.SUBMITTED, at=None, by=by, way=Way.MAIL, reference=reference)
     keep(address, case, happening, settings, as_json=as_json)
+    _remind_of_issue(case.target, reference, config, ledger)
+
+
+def _remind_of_issue(target: str, reference: str, config: Path | None, ledger: str | None) -> None:
+    """Name the Critical Issue that still asks for a Support Case: whether this is it only people know."""
+    settings = settings_of(config)
+    if settings is None or pledges_of(settings, target).has_line:
+        return
+    try:
+        lives = lives_in(ledger_of(ledger, config), target).get(target, NO_LIVES)
+    except LedgerError:
+        return  # What matters is recorded, and the next command says what is wrong with the ledger.
+    for life in distinct(lives):
+        if not life.procedure.is_over and not life.procedure.case_submitted_us:
+            command = f"sev1probe issue submitted {life.issue} -c {config} --reference {shlex.quote(reference)}"
+            asks = f"The Critical Issue {life.issue} still asks for its Support Case."
+            err.print(f"{asks} If this is it, record that: {command}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _ways(settings: Settings, case: Case, config: Path | None) -> tuple[Relay, str, str]:

@@ -166,3 +166,20 @@ def test_what_nobody_decides_on_is_said_so(
     code, said = shell("called", "--by", "nina")
     assert (code, "it lies in the inbox" in said) == (3, True)
     store.close()
+
+
+@pytest.mark.parametrize(("profile", "reminds"), [("bird-premium-email", True), ("sparkpost-enterprise", False)])
+def test_a_submitted_case_names_the_issue_that_still_asks_for_one(kept: Path, profile: str, reminds: bool) -> None:
+    """Only where a case is what the profile asks for, and only until the issue has it."""
+    issue, config = Shell(kept, profile).json("show")["issue"], str(kept.parent / f"{profile}.yaml")
+
+    def case(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["case", *arguments, "-c", config, "--by", "nina"])
+
+    for number, expected in (("47 11", reminds), ("4712", False)):
+        opened = json.loads(case("open", "--issue", issue, "--title", number, "--json").stdout)
+        submitted = case("submit", opened["case"], "--number", number)
+        assert submitted.exit_code == 0
+        command = f"sev1probe issue submitted {issue} -c {config} --reference '{number}'"
+        assert (command in submitted.stderr) == expected, submitted.stderr
+        assert Shell(kept, profile)("submitted", issue, "--reference", number, "--by", "nina")[0] == 0

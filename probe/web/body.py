@@ -54,7 +54,9 @@ def checked(model: type[M], plain: object) -> M:
         return model.model_validate(plain)
     except ValidationError as error:
         first, *others = error.errors(include_url=False, include_context=False, include_input=False)
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        # Of a field that takes one of several kinds the place has the library's name of the kind, too.
+        parts = [part for part in map(str, first["loc"]) if "[" not in part]
+        where = ".".join(parts) or "the body"
         more = f" ({len(others)} more like it)" if others else ""
         raise ApiProblem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}{more}.") from None
 

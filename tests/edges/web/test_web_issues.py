@@ -94,6 +94,7 @@ async def test_the_second_sees_what_the_first_told(daemon: Any, nina: aiohttp.Cl
         ({"act": "updated", "words": "later", "next_update": "9999-12-31T23:59:59Z"}, 422, "more than a year"),
         ({"act": "updated", "next_update": "0001-01-01T00:00:00+12:00"}, 422, "next_update:"),
         ({"act": "updated", "actor": "otto"}, 422, "actor:"),
+        ({"act": "agreed", "party": "martian"}, 422, "party: Input should be 'customer' or 'provider'"),
     ],
 )
 async def test_what_the_procedure_does_not_allow_changes_nothing(

@@ -1,13 +1,14 @@
 """Blocks of minutes, as other agreements count: in how many a second was Unavailable, and in how many every one was.
 
 Blocks are aligned to UTC and part its days evenly, so a day holds each of its blocks whole and is counted by itself.
-Most blocks of a month are alike: each shape is kept once, with how many there are of it.
+Most blocks of a day are alike, so each shape is judged once, and of the days before only the counts are kept.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd
 from typing import Final
 
@@ -31,6 +32,15 @@ class Portion:
 
 
 Shape = tuple[Portion, ...]
+
+# What is counted: a surface, or the target (None), and the surfaces with the last of which it is excluded. Which ones
+# a target has is known only when all of the range is read, so it is counted as each of them and as both.
+Scope = tuple[Surface | None, frozenset[Surface]]
+SCOPES: Final[tuple[Scope, ...]] = (
+    *((surface, frozenset((surface,))) for surface in Surface),
+    *((None, frozenset((surface,))) for surface in Surface),
+    (None, frozenset(Surface)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,32 +90,41 @@ class _Seconds:
             self.literal += seconds if basis is Basis.LITERAL else 0
 
 
-class Shapes:
-    """Collects the blocks of one target, stretch by stretch."""
+class BlockAdder:
+    """Adds up the blocks of one target, stretch by stretch."""
 
     def __init__(self, widths_s: Iterable[int]) -> None:
-        self._found: dict[int, Counter[Shape]] = {width: Counter() for width in sorted(set(widths_s))}
-        self.finest_s = gcd(*self._found)  # 0 without widths
+        self._widths_s = tuple(sorted(set(widths_s)))
+        self._as_judged: dict[tuple[int, Scope], Counter[str]] = defaultdict(Counter)
+        self._as_amended: dict[tuple[int, Scope], Counter[str]] = defaultdict(Counter)
+        self.finest_s = gcd(*self._widths_s)  # 0 without widths
 
     def add(self, parts: Sequence[tuple[Section, Sequence[Alike]]]) -> None:
         """Add the sections of a stretch, in order, with what the record has of each in blocks of `finest_s`.
 
         Every block must lie in one stretch with all that the range has of it.
         """
-        for width, shapes in self._found.items():
-            shapes.update(_shapes(parts, width))
+        for width in self._widths_s:
+            for shape, of in Counter(_shapes(parts, width)).items():
+                is_cut = any(portion.excluded for portion in shape)
+                for scope in SCOPES:
+                    judged = [*_kinds(_seconds(shape, scope, amended=False), width)]
+                    amended = [*_kinds(_seconds(shape, scope, amended=True), width)] if is_cut else judged
+                    for counts, kinds in ((self._as_judged, judged), (self._as_amended, amended)):
+                        counts[width, scope].update(dict.fromkeys(kinds, of))
 
     def totals(self, surfaces: Sequence[Surface]) -> tuple[BlockTotals, ...]:
-        """Count the blocks, the narrowest first: each surface in its order, then the target as a whole."""
+        """Give the blocks, the narrowest first: each surface in its order, then the target as a whole."""
+        scopes: list[Scope] = [*((surface, frozenset((surface,))) for surface in surfaces), (None, frozenset(surfaces))]
         return tuple(
             BlockTotals(
                 block_s=width,
-                surface=surface,
-                as_judged=_count(((_as_judged(shape, surface), of) for shape, of in shapes.items()), width),
-                as_amended=_count(((_as_amended(shape, surface, surfaces), of) for shape, of in shapes.items()), width),
+                surface=scope[0],
+                as_judged=BlockCount(**self._as_judged[width, scope]),
+                as_amended=BlockCount(**self._as_amended[width, scope]),
             )
-            for width, shapes in self._found.items()
-            for surface in (*surfaces, None)
+            for width in self._widths_s
+            for scope in scopes
         )
 
 
@@ -160,43 +179,41 @@ def _shapes(parts: Sequence[tuple[Section, Sequence[Alike]]], width: int) -> Ite
         )
 
 
-def _as_judged(shape: Shape, surface: Surface | None) -> _Seconds:
+def _seconds(shape: Shape, scope: Scope, *, amended: bool) -> _Seconds:
+    surface, surfaces = scope
     found = _Seconds()
     for portion in shape:
-        for pattern, seconds in portion.judged:
-            if rest := _of(pattern, surface, frozenset()):
-                found.add(judge_alike(rest), seconds)
-    return found
-
-
-def _as_amended(shape: Shape, surface: Surface | None, surfaces: Sequence[Surface]) -> _Seconds:
-    found = _Seconds()
-    for portion in shape:
-        if portion.excluded.issuperset(surfaces if surface is None else (surface,)):
+        excluded = portion.excluded if amended else frozenset()
+        if excluded >= surfaces:
             found.excluded += portion.seconds
             continue
         for pattern, seconds in portion.judged:
-            if rest := _of(pattern, surface, portion.excluded):
-                found.add(judge_alike(rest), seconds)
+            judged = _judged(pattern, surface, excluded)
+            if judged is not None:
+                found.add(judged, seconds)
             elif surface is None:
                 # Of the target only surfaces that are excluded were judged in these seconds, so none is left.
                 found.excluded += seconds
     return found
 
 
-def _of(pattern: Pattern, surface: Surface | None, excluded: frozenset[Surface]) -> Pattern:
-    return tuple((one, judged) for one, judged in pattern if surface in (None, one) and one not in excluded)
+# Every way in which a second can be judged and excluded is far less than this.
+@lru_cache(maxsize=4_096)
+def _judged(pattern: Pattern, surface: Surface | None, excluded: frozenset[Surface]) -> Judged | None:
+    """Judge a surface, or the target by what is left of its surfaces; None if nothing is."""
+    left = [(one, judged) for one, judged in pattern if surface in (None, one) and one not in excluded]
+    return judge_alike(left) if left else None
 
 
-def _count(blocks: Iterable[tuple[_Seconds, int]], width: int) -> BlockCount:
-    totals = Counter[str]()
-    for seconds, of in blocks:
-        if not seconds.recorded:
-            continue
-        totals["blocks"] += of
-        totals["partial"] += of * (seconds.recorded + seconds.excluded < width)
-        totals["any_literal"] += of * (seconds.literal > 0)
-        totals["any_both"] += of * (seconds.unavailable > 0)
-        totals["throughout_literal"] += of * (seconds.literal + seconds.excluded == width)
-        totals["throughout_both"] += of * (seconds.unavailable + seconds.excluded == width)
-    return BlockCount(**totals)
+def _kinds(seconds: _Seconds, width: int) -> Iterator[str]:
+    """Name the fields of `BlockCount` that a block counts in."""
+    if not seconds.recorded:
+        return
+    yield "blocks"
+    if seconds.recorded + seconds.excluded < width:
+        yield "partial"
+    for basis, unavailable in (("literal", seconds.literal), ("both", seconds.unavailable)):
+        if unavailable:
+            yield f"any_{basis}"
+        if unavailable + seconds.excluded == width:
+            yield f"throughout_{basis}"

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal,
 from sqlalchemy.sql.selectable import CTE, FromClause
 
 from probe.core.amendments import Section, Standing, sections, standings
-from probe.core.blocks import BlockTotals, Shapes, spread, stretches
+from probe.core.blocks import BlockAdder, BlockTotals, spread, stretches
 from probe.core.model import Amendment, Basis, Surface, Suspicion, Terms, Verdict
 from probe.core.totals import Adder, Alike, Judged, Totals, merged
 from probe.ledger import tables
@@ -90,7 +90,9 @@ def _account(connection: Connection, first: int, last: int, target: str | None, 
     holding = [standing.amendment for standing in windows if standing.withdrawn_by is None]
     known = _targets(connection)
     tallies = tuple(
-        _tally(connection, name, (first, last), holding, Shapes(widths_s), many=len(known) > TARGETS_READ_TOGETHER_MAX)
+        _tally(
+            connection, name, (first, last), holding, BlockAdder(widths_s), many=len(known) > TARGETS_READ_TOGETHER_MAX
+        )
         for name in known
         if target in (None, name)
     )
@@ -123,20 +125,20 @@ def _tally(
     target: str,
     between: tuple[int, int],
     holding: Iterable[Amendment],
-    shapes: Shapes,
+    blocks: BlockAdder,
     *,
     many: bool,
 ) -> Tally:
     first, last = between
     runs = _runs(connection, target, first, last)
-    width = shapes.finest_s
+    width = blocks.finest_s
     parts = []
     for stretch in _stretches(connection, first, last, runs) if width else [between]:
         found = [
             (section, [*_single(connection, target, section, width, many), *_clipped_runs(runs, section, width)])
             for section in sections(holding, target, tuple(Surface), *stretch)
         ]
-        shapes.add(found)
+        blocks.add(found)
         parts += [(section, merged(groups)) for section, groups in found]
     terms = _terms(connection, target, last)
     seen = {surface for _, groups in parts for group in groups for surface, _ in group.judged}
@@ -151,7 +153,7 @@ def _tally(
         terms=terms,
         totals=adder.totals(),
         suspicions=tuple(found for found in suspicions if found.target == target and found.last_second >= first),
-        blocks=shapes.totals(surfaces),
+        blocks=blocks.totals(surfaces),
     )
 
 

@@ -1,4 +1,4 @@
-"""Blocks counted by their shapes, against a model that looks at every second of every block."""
+"""Blocks added up by their shapes, against a model that looks at every second of every block."""
 
 from collections import Counter
 from fractions import Fraction
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.core.amendments import is_excluded, sections
-from probe.core.blocks import BlockCount, BlockTotals, Shapes, is_block, spread, stretches
+from probe.core.blocks import BlockAdder, BlockCount, BlockTotals, is_block, spread, stretches
 from probe.core.model import Amendment, Basis, Exclusion, Surface, Verdict
 from probe.core.totals import Alike, Judged, judge_alike
 
@@ -64,26 +64,35 @@ windows = st.lists(
 ranges = st.tuples(st.integers(0, END), st.integers(0, END)).map(lambda pair: (min(pair), max(pair)))
 
 
-def looked_at(record: Record, holding: list[Amendment], between: tuple[int, int]) -> list[BlockTotals]:
+Surfaces = tuple[Surface, ...]
+
+
+def looked_at(
+    record: Record, holding: list[Amendment], between: tuple[int, int], surfaces: Surfaces
+) -> list[BlockTotals]:
     """Look at every second of every block, straight from the words."""
     return [
         BlockTotals(
             block_s=width,
             surface=surface,
-            as_judged=_counted(record, [], between, width, surface),
-            as_amended=_counted(record, holding, between, width, surface),
+            as_judged=_counted(record, [], between, width, (surface, surfaces)),
+            as_amended=_counted(record, holding, between, width, (surface, surfaces)),
         )
         for width in WIDTHS_S
-        for surface in (*BOTH, None)
+        for surface in (*surfaces, None)
     ]
 
 
 def _counted(
-    record: Record, holding: list[Amendment], between: tuple[int, int], width: int, surface: Surface | None
+    record: Record,
+    holding: list[Amendment],
+    between: tuple[int, int],
+    width: int,
+    of: tuple[Surface | None, Surfaces],
 ) -> BlockCount:
     totals = Counter[str]()
     for block in range(0, END + width, width):
-        found = [_looked(record, holding, second, surface) for second in range(block, block + width)]
+        found = [_looked(record, holding, second, of) for second in range(block, block + width)]
         seen = [
             "nothing" if not between[0] <= block + place <= between[1] else words for place, words in enumerate(found)
         ]
@@ -99,10 +108,14 @@ def _counted(
     return BlockCount(**totals)
 
 
-def _looked(record: Record, holding: list[Amendment], second: int, surface: Surface | None) -> str:
+def _looked(record: Record, holding: list[Amendment], second: int, of: tuple[Surface | None, Surfaces]) -> str:
     judged = record.get(second, {})
-    of = {surface} if surface else set(judged or BOTH)
-    left = {one for one in of if not is_excluded(holding, "main", one, second)}
+    surface, surfaces = of
+    left = {
+        one
+        for one in ({surface} if surface else set(judged or surfaces))
+        if not is_excluded(holding, "main", one, second)
+    }
     if not left:
         return "excluded"
     rest = [(one, judged[one]) for one in judged if one in left]
@@ -112,23 +125,25 @@ def _looked(record: Record, holding: list[Amendment], second: int, surface: Surf
     return str(basis) if verdict is Verdict.UNAVAILABLE else "else"
 
 
-def collected(record: Record, holding: list[Amendment], between: tuple[int, int]) -> list[BlockTotals]:
-    """Collect shapes from groups that were judged alike, day by day and section by section."""
-    shapes = Shapes(WIDTHS_S)
+def added(
+    record: Record, holding: list[Amendment], between: tuple[int, int], surfaces: Surfaces = BOTH
+) -> list[BlockTotals]:
+    """Add up groups that were judged alike, day by day and section by section."""
+    adder = BlockAdder(WIDTHS_S)
     ends = (min(record), max(record)) if record else (0, -1)
     for first, last in stretches(*between, ends, DAY_S):
         parts = []
         for section in sections(holding, "main", BOTH, first, last):
             inside = Counter(
-                (second - second % shapes.finest_s, tuple(record[second].items()))
+                (second - second % adder.finest_s, tuple(record[second].items()))
                 for second in range(section.first_second, section.last_second + 1)
                 if second in record
             )
             parts.append(
                 (section, [Alike(seconds=of, judged=judged, block=block) for (block, judged), of in inside.items()])
             )
-        shapes.add(parts)
-    return list(shapes.totals(BOTH))
+        adder.add(parts)
+    return list(adder.totals(surfaces))
 
 
 @given(records, windows, ranges)
@@ -136,12 +151,22 @@ def test_blocks_by_their_shapes_are_those_that_are_looked_at_second_by_second(
     record: Record, holding: list[Amendment], between: tuple[int, int]
 ) -> None:
     """Whatever the record, the range's ends and the windows that cut blocks, of every width at once."""
-    assert collected(record, holding, between) == looked_at(record, holding, between)
+    assert added(record, holding, between) == looked_at(record, holding, between, BOTH)
+
+
+@given(records, windows, ranges)
+def test_a_target_of_one_surface_is_excluded_with_it(
+    record: Record, holding: list[Amendment], between: tuple[int, int]
+) -> None:
+    """The same of a target that has no SMTP."""
+    of_api = {second: {Surface.API: judged[Surface.API]} for second, judged in record.items()}
+    only = (Surface.API,)
+    assert added(of_api, holding, between, only) == looked_at(of_api, holding, between, only)
 
 
 def whole(record: Record, holding: list[Amendment], between: tuple[int, int]) -> tuple[BlockCount, BlockCount]:
     """Count the target's blocks of 12 seconds, as judged and as amended."""
-    found = collected(record, holding, between)[-1]
+    found = added(record, holding, between)[-1]
     assert (found.block_s, found.surface) == (12, None)
     return found.as_judged, found.as_amended
 
@@ -163,6 +188,13 @@ def test_a_window_that_cuts_a_block_leaves_it_to_its_other_seconds() -> None:
     assert judged == BlockCount(blocks=3, partial=1, any_literal=3, any_both=3)
     assert amended == BlockCount(blocks=2, any_literal=2, any_both=2, throughout_literal=1, throughout_both=1)
     assert whole(record, [window(0, 5), window(6, 5, "smtp")], (0, 11))[1].throughout_literal == 1
+
+
+def test_seconds_of_which_no_judged_surface_is_left_are_excluded() -> None:
+    """SMTP was not watched in the first half, and the API, which was, is excluded there."""
+    record: Record = {second: dict.fromkeys(BOTH[: 1 if second < 6 else 2], LITERAL) for second in range(12)}
+    amended = whole(record, [window(0, 5, "api")], (0, 11))[1]
+    assert (amended.blocks, amended.partial, amended.throughout_literal) == (1, 0, 1)
 
 
 def test_a_block_whose_basis_changes_is_unavailable_throughout_by_both_only() -> None:

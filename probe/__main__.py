@@ -310,6 +310,13 @@ def totals(
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last second, likewise.", metavar="TIME")] = None,
     target: Annotated[str | None, typer.Option(help="Only this target.", metavar="NAME")] = None,
+    block: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Count blocks of this width too, such as 1m or 5m, aligned to UTC; repeat it, or write 1m,5m.",
+            metavar="DURATION",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count a range of seconds by verdict, per surface and for the target, as judged and as amended.
@@ -320,7 +327,7 @@ def totals(
     from probe.commands.ledger import ledger_of
     from probe.commands.totals import totals as command
 
-    command(ledger_of(ledger, config), first, last, target, as_json=as_json)
+    command(ledger_of(ledger, config), first, last, target, block or (), as_json=as_json)
 
 
 @notify_app.callback()

@@ -1,10 +1,9 @@
 """`ledger totals`: what a range of seconds comes to, with and without the excluded windows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -12,14 +11,22 @@ from rich.table import Table
 
 from probe.clock import SECOND_US, wall_us
 from probe.commands.amend import described, lines_of
+from probe.commands.block_tables import (
+    BLOCK_WORDS,
+    PERCENT_DECIMALS,
+    block_widths,
+    decimal,
+    name_of,
+    plain_blocks,
+    show_blocks,
+)
 from probe.commands.ledger import parse_second
 from probe.commands.terminal import Exit, fail, out, write
 from probe.core.model import Suspicion
-from probe.core.totals import PPM, Count, Totals
+from probe.core.totals import PPM, Count
 from probe.ledger import Account, LedgerError, Tally, account_of
 from probe.times import utc
 
-PERCENT_DECIMALS = 6  # one second of a year shows
 BUDGET_DECIMALS = 3
 ROWS = (
     "available",
@@ -34,15 +41,24 @@ ROWS = (
 NO_CONTROLS = "No control was attempted in this range, so nothing told our network from theirs: "
 
 
-def totals(address: str, first: str | None, last: str | None, target: str | None, *, as_json: bool) -> None:
-    """Count a range, this month's (UTC) if none is given."""
+def totals(
+    address: str,
+    first: str | None,
+    last: str | None,
+    target: str | None,
+    blocks: Sequence[str] = (),
+    *,
+    as_json: bool,
+) -> None:
+    """Count a range, this month's (UTC) if none is given, and its blocks of the widths that are asked for."""
+    widths_s = block_widths(blocks)
     month = _this_month()
     first_second = parse_second(first, "--from") if first is not None else month[0]
     last_second = parse_second(last, "--to") if last is not None else max(month[1], first_second)
     if last_second < first_second:
         fail(f"--to ({utc(last_second)}) is before --from ({utc(first_second)}).", Exit.INPUT)
     try:
-        account = account_of(address, first_second, last_second, target)
+        account = account_of(address, first_second, last_second, target, widths_s)
     except LedgerError as error:
         fail(str(error), Exit.CANNOT)
     if target is not None and not account.tallies:
@@ -82,9 +98,10 @@ def _show_tally(tally: Tally, *, amended: bool) -> None:
     out.print(tally.target, style="bold", markup=False)
     whole = tally.totals[-1]
     ways = [("as judged", whole.as_judged), ("as amended", whole.as_amended)][: 2 if amended else 1]
-    out.print(_table("as judged", {_name(total): total.as_judged for total in tally.totals}))
+    out.print(_table("as judged", {name_of(total.surface): total.as_judged for total in tally.totals}))
     if amended:
-        out.print(_table("as amended", {_name(total): total.as_amended for total in tally.totals}))
+        out.print(_table("as amended", {name_of(total.surface): total.as_amended for total in tally.totals}))
+    show_blocks(tally.blocks, amended=amended)
     if tally.terms is not None:
         objective_ppm = tally.terms.objective_ppm
         for words, count in ways:
@@ -118,6 +135,8 @@ def _sentences(account: Account) -> list[str]:
     else:
         found.append(f"Controls: none. {NO_CONTROLS}network faults stay inconclusive.")
     found.append("Availability is 100 % less the share of unavailable seconds in those recorded and not excluded.")
+    if any(tally.blocks for tally in account.tallies):
+        found.append(BLOCK_WORDS)
     return found
 
 
@@ -131,7 +150,7 @@ def _cells(count: Count) -> list[str]:
         count.excluded,
     )
     percents = [count.availability_percent(literal_only=literal_only) for literal_only in (True, False)]
-    return [*[f"{number:,}" for number in seconds], *[_decimal(percent) for percent in percents]]
+    return [*[f"{number:,}" for number in seconds], *[decimal(percent) for percent in percents]]
 
 
 def _budget_words(count: Count, objective_ppm: int) -> str:
@@ -139,13 +158,13 @@ def _budget_words(count: Count, objective_ppm: int) -> str:
     literal = _left_words(allowed - count.unavailable_literal)
     both = _left_words(allowed - count.unavailable)
     return (
-        f"{_decimal(allowed, BUDGET_DECIMALS)} s at {_decimal(Fraction(100 * objective_ppm, PPM), 4)} %; "
+        f"{decimal(allowed, BUDGET_DECIMALS)} s at {decimal(Fraction(100 * objective_ppm, PPM), 4)} %; "
         f"by the literal basis {literal}, by both {both}"
     )
 
 
 def _left_words(left: Fraction) -> str:
-    return f"{_decimal(abs(left), BUDGET_DECIMALS)} s " + ("left" if left >= 0 else "OVERSPENT")
+    return f"{decimal(abs(left), BUDGET_DECIMALS)} s " + ("left" if left >= 0 else "OVERSPENT")
 
 
 def _suspicion_words(found: Suspicion) -> str:
@@ -153,17 +172,6 @@ def _suspicion_words(found: Suspicion) -> str:
         f"{found.surface} refused our unchanged credentials ({found.codes}) in {found.seconds:,} second(s) from "
         f"{utc(found.first_second)} to {utc(found.last_second)}, accepted before and after"
     )
-
-
-def _name(total: Totals) -> str:
-    return "target" if total.surface is None else str(total.surface)
-
-
-def _decimal(number: Fraction | None, decimals: int = PERCENT_DECIMALS) -> str:
-    if number is None:
-        return "-"
-    text = f"{Decimal(round(number * 10**decimals)).scaleb(-decimals):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _say(line: str) -> None:
@@ -190,13 +198,14 @@ def _plain_tally(tally: Tally) -> dict[str, Any]:
         "profile": None if tally.terms is None else tally.terms.profile,
         "objective_percent": None if objective_ppm is None else objective_ppm * 100 / PPM,
         "surfaces": {
-            _name(total): {
+            name_of(total.surface): {
                 "as_judged": _plain_count(total.as_judged, objective_ppm),
                 "as_amended": _plain_count(total.as_amended, objective_ppm),
             }
             for total in tally.totals
         },
         "suspicions": [asdict(found) for found in tally.suspicions],
+        "blocks": plain_blocks(tally.blocks),
     }
 
 

@@ -3,6 +3,7 @@
 Seconds come in as groups that were judged alike, never one by one: a month of one target has 2.6 million seconds.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,10 +20,14 @@ Judged = tuple[Verdict, Basis]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alike:
-    """Some `seconds` of one section that were all judged alike; `judged` has each surface that was judged, once."""
+    """Some `seconds` of one section that were all judged alike; `judged` has each surface that was judged, once.
+
+    Where blocks are counted too, all of them lie in the block whose first second is `block`.
+    """
 
     seconds: int
     judged: tuple[tuple[Surface, Judged], ...]
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +153,14 @@ def judge_alike(judged: Iterable[tuple[Surface, Judged]]) -> Judged:
             for surface, (verdict, basis) in judged
         ]
     )
+
+
+def merged(groups: Iterable[Alike]) -> list[Alike]:
+    """Put groups that were judged alike together, whatever their blocks."""
+    found = Counter[tuple[tuple[Surface, Judged], ...]]()
+    for group in groups:
+        found[group.judged] += group.seconds
+    return [Alike(seconds=seconds, judged=judged) for judged, seconds in found.items()]
 
 
 def clipped(first_second: int, seconds: int, section: Section) -> int:

@@ -8,8 +8,9 @@ from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal,
 from sqlalchemy.sql.selectable import CTE, FromClause
 
 from probe.core.amendments import Section, Standing, sections, standings
+from probe.core.blocks import BlockAdder, BlockTotals, spread, stretches
 from probe.core.model import Amendment, Basis, Surface, Suspicion, Terms, Verdict
-from probe.core.totals import Adder, Alike, Judged, Totals, clipped
+from probe.core.totals import Adder, Alike, Judged, Totals, merged
 from probe.ledger import tables
 from probe.ledger.canonical import parse_rules
 from probe.ledger.remarks import read_remarks
@@ -26,12 +27,16 @@ _BETWEEN = "/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """The totals of one target over a range, and the terms that it was last judged by in it."""
+    """The totals of one target over a range, and the terms that it was last judged by in it.
+
+    `blocks` has the widths that were asked for, the narrowest first: each surface, then the target as a whole.
+    """
 
     target: str
     terms: Terms | None
     totals: tuple[Totals, ...]
     suspicions: tuple[Suspicion, ...]
+    blocks: tuple[BlockTotals, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +64,21 @@ def known_targets(address: str) -> tuple[str, ...]:
         return _targets(connection)
 
 
-def account_of(address: str, first_second: int, last_second: int, target: str | None = None) -> Account:
+def account_of(
+    address: str, first_second: int, last_second: int, target: str | None = None, block_widths_s: Iterable[int] = ()
+) -> Account:
     """Give the totals of a range, of one target or of all, from one state of the ledger.
+
+    Each width must part a day evenly.
 
     Raises:
         LedgerError: If the ledger can't be read.
     """
     with snapshot(address) as connection:
-        return _account(connection, first_second, last_second, target)
+        return _account(connection, first_second, last_second, target, tuple(block_widths_s))
 
 
-def _account(connection: Connection, first: int, last: int, target: str | None) -> Account:
+def _account(connection: Connection, first: int, last: int, target: str | None, widths_s: tuple[int, ...]) -> Account:
     amendments = list(read_remarks(connection, RemarkKind.AMENDMENT))
     windows = tuple(
         standing
@@ -81,7 +90,9 @@ def _account(connection: Connection, first: int, last: int, target: str | None) 
     holding = [standing.amendment for standing in windows if standing.withdrawn_by is None]
     known = _targets(connection)
     tallies = tuple(
-        _tally(connection, name, first, last, holding, many=len(known) > TARGETS_READ_TOGETHER_MAX)
+        _tally(
+            connection, name, (first, last), holding, BlockAdder(widths_s), many=len(known) > TARGETS_READ_TOGETHER_MAX
+        )
         for name in known
         if target in (None, name)
     )
@@ -110,17 +121,30 @@ def _targets(connection: Connection) -> tuple[str, ...]:
 
 
 def _tally(
-    connection: Connection, target: str, first: int, last: int, holding: Iterable[Amendment], *, many: bool
+    connection: Connection,
+    target: str,
+    between: tuple[int, int],
+    holding: Iterable[Amendment],
+    blocks: BlockAdder,
+    *,
+    many: bool,
 ) -> Tally:
+    first, last = between
     runs = _runs(connection, target, first, last)
-    parts = [
-        (section, [*_single(connection, target, section, many), *_clipped_runs(runs, section)])
-        for section in sections(holding, target, tuple(Surface), first, last)
-    ]
+    width = blocks.finest_s
+    parts = []
+    for stretch in _stretches(connection, first, last, runs) if width else [between]:
+        found = [
+            (section, [*_single(connection, target, section, width, many), *_clipped_runs(runs, section, width)])
+            for section in sections(holding, target, tuple(Surface), *stretch)
+        ]
+        blocks.add(found)
+        parts += [(section, merged(groups)) for section, groups in found]
     terms = _terms(connection, target, last)
     seen = {surface for _, groups in parts for group in groups for surface, _ in group.judged}
     watched = seen or set(terms.surfaces if terms is not None else Surface)
-    adder = Adder([surface for surface in Surface if surface in watched])
+    surfaces = [surface for surface in Surface if surface in watched]
+    adder = Adder(surfaces)
     for section, groups in parts:
         adder.add(section, groups)
     suspicions = read_remarks(connection, RemarkKind.SUSPICION, None, last)
@@ -129,40 +153,51 @@ def _tally(
         terms=terms,
         totals=adder.totals(),
         suspicions=tuple(found for found in suspicions if found.target == target and found.last_second >= first),
+        blocks=blocks.totals(surfaces),
     )
 
 
-def _single(connection: Connection, target: str, section: Section, many: bool) -> Iterator[Alike]:
-    """Count the seconds of a section that have a verdict of their own, in groups that were judged alike."""
-    first, last = section.first_second, section.last_second
-    if not many:
-        yield from _alike(connection, _judged_between(target, first, last))
-        return
+def _stretches(connection: Connection, first: int, last: int, runs: Iterable[Any]) -> Iterator[tuple[int, int]]:
+    """Part a range so that what is held of its blocks is that of a day at most."""
+    oldest, newest = _ends(connection)
+    return stretches(first, last, (oldest, max([newest, *(run.second + run.seconds - 1 for run in runs)])))
+
+
+def _ends(connection: Connection) -> tuple[int, int]:
+    """Give the first seconds of the oldest and of the newest verdict; the newest is before the oldest if none is."""
     column = tables.verdict.c.second
     # Two queries: only each by itself is answered from the end of the index.
     oldest = connection.execute(select(func.min(column))).scalar()
     newest = connection.execute(select(func.max(column))).scalar()
-    if oldest is None or newest is None:
+    return (0, -1) if oldest is None or newest is None else (oldest, newest)
+
+
+def _single(connection: Connection, target: str, section: Section, width: int, many: bool) -> Iterator[Alike]:
+    """Count the seconds of a section that have a verdict of their own, in groups that were judged alike."""
+    first, last = section.first_second, section.last_second
+    if not many:
+        yield from _alike(connection, _judged_between(target, first, last, width))
         return
+    oldest, newest = _ends(connection)
     for at in range(max(first, oldest), min(last, newest) + 1, SOUGHT_S):
-        yield from _alike(connection, _judged_at(target, at, min(at + SOUGHT_S - 1, last, newest)))
+        yield from _alike(connection, _judged_at(target, at, min(at + SOUGHT_S - 1, last, newest), width))
 
 
-def _judged_between(target: str, first: int, last: int) -> Subquery:
+def _judged_between(target: str, first: int, last: int, width: int) -> Subquery:
     """Find the verdicts of a range among those of all targets."""
     table = tables.verdict
-    return _by_second(table, target, table.c.second.between(first, last))
+    return _by_second(table, target, width, table.c.second.between(first, last))
 
 
-def _judged_at(target: str, first: int, last: int) -> Subquery:
+def _judged_at(target: str, first: int, last: int, width: int) -> Subquery:
     """Look for the verdicts of a range second by second, which is an index search for each."""
     table = tables.verdict
     sought: CTE = select(literal(first).label("second")).cte("sought", recursive=True)
     sought = sought.union_all(select(sought.c.second + 1).where(sought.c.second < last))
-    return _by_second(sought.join(table, table.c.second == sought.c.second), target)
+    return _by_second(sought.join(table, table.c.second == sought.c.second), target, width)
 
 
-def _by_second(among: FromClause, target: str, *within: ColumnElement[bool]) -> Subquery:
+def _by_second(among: FromClause, target: str, width: int, *within: ColumnElement[bool]) -> Subquery:
     table = tables.verdict
     judged = table.c.verdict.concat(_BETWEEN).concat(table.c.basis)
     of_surfaces = [
@@ -170,8 +205,9 @@ def _by_second(among: FromClause, target: str, *within: ColumnElement[bool]) -> 
         func.max(case((table.c.surface == str(surface), judged))).label(str(surface))
         for surface in Surface
     ]
+    block = (table.c.second - table.c.second % width if width else literal_column("0")).label("block")
     return (
-        select(*of_surfaces)
+        select(block, *of_surfaces)
         .select_from(among)
         .where(*within, table.c.target == target, table.c.seconds == literal_column("1"))
         .group_by(table.c.second)
@@ -180,12 +216,12 @@ def _by_second(among: FromClause, target: str, *within: ColumnElement[bool]) -> 
 
 
 def _alike(connection: Connection, by_second: Subquery) -> Iterator[Alike]:
-    columns = [by_second.c[str(surface)] for surface in Surface]
-    for row in connection.execute(select(*columns, func.count()).group_by(*columns)):
-        *found, seconds = row
+    columns = [by_second.c[name] for name in ("block", *Surface)]
+    for block, *found, seconds in connection.execute(select(*columns, func.count()).group_by(*columns)):
         yield Alike(
             seconds=seconds,
             judged=tuple((surface, _judged(text)) for surface, text in zip(Surface, found, strict=True) if text),
+            block=block,
         )
 
 
@@ -206,14 +242,15 @@ def _runs(connection: Connection, target: str, first: int, last: int) -> Sequenc
     return connection.execute(query).all()
 
 
-def _clipped_runs(runs: Iterable[Any], section: Section) -> Iterator[Alike]:
+def _clipped_runs(runs: Iterable[Any], section: Section, width: int) -> Iterator[Alike]:
     by_place: dict[tuple[int, int], list[tuple[Surface, Judged]]] = {}
     for row in runs:
-        if clipped(row.second, row.seconds, section):
+        if row.second <= section.last_second and row.second + row.seconds > section.first_second:
             judged = (Verdict(row.verdict), Basis(row.basis))
             by_place.setdefault((row.second, row.seconds), []).append((Surface(row.surface), judged))
-    for (second, seconds), found in by_place.items():
-        yield Alike(seconds=clipped(second, seconds, section), judged=tuple(found))
+    for place, found in by_place.items():
+        for block, seconds in spread(*place, section, width):
+            yield Alike(seconds=seconds, judged=tuple(found), block=block)
 
 
 def _terms(connection: Connection, target: str, last: int) -> Terms | None:

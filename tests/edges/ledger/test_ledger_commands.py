@@ -121,6 +121,50 @@ def test_this_month_is_counted_unless_a_range_is_given(kept: Path, command: Comm
     assert target["availability_percent_both"] == round(100 - 400 / target["recorded"], 6)
 
 
+def test_minutes_and_wider_blocks_are_counted_where_asked_for(kept: Path, script: Any, command: Command) -> None:
+    """Widths are repeated or parted by commas; the table has each, the fields are there for programs, in seconds."""
+    first, last = script.steps[0].second, script.steps[-1].second
+    within = ("--from", first, "--to", last)
+    assert [target["blocks"] for target in json.loads(command("totals", kept, *within, "--json").out)["targets"]] == [
+        [],
+        [],
+    ]
+    counted = command("totals", kept, *within, "--json", "--block", "5m,1m", "--block", "60s")
+    minutes, wider = json.loads(counted.out)["targets"][0]["blocks"]
+    assert (minutes["block_s"], wider["block_s"], list(minutes["surfaces"])) == (60, 300, ["api", "smtp", "target"])
+    target = minutes["surfaces"]["target"]
+    assert target["as_judged"] == target["as_amended"]
+    assert target["as_judged"] == {
+        "blocks": 1,
+        "partial": 1,
+        "any_literal": 1,
+        "any_both": 1,
+        "throughout_literal": 0,
+        "throughout_both": 0,
+        "availability_percent_any_literal": 0.0,
+        "availability_percent_any_both": 0.0,
+        "availability_percent_throughout_literal": 100.0,
+        "availability_percent_throughout_both": 100.0,
+    }
+    shown = command("totals", kept, *within, "--block", "1m").out
+    for words in ("blocks of 1m, as judged", "with an unavailable second, literal", "Blocks are aligned to UTC; "):
+        assert words in shown, shown
+    assert "as amended" not in shown
+    assert "Blocks" not in command("totals", kept, *within).out
+    window = (*within, "--kind", "force-majeure")
+    assert command("amend", kept, *window, *WHO).code == 0
+    assert "blocks of 1m, as amended" in command("totals", kept, *within, "--block", "1m").out
+    (amended,) = json.loads(command("totals", kept, *within, "--json", "--block", "1m").out)["targets"][0]["blocks"]
+    assert amended["surfaces"]["api"]["as_amended"]["availability_percent_any_both"] is None
+    for wrong in ("7m", "30s", "soon", "1m,", "2d"):
+        refused = command("totals", kept, "--block", wrong)
+        assert (refused.code, refused.err.strip()) == (
+            2,
+            f"--block: found '{wrong.rpartition(',')[2]}', expected whole minutes that part a day evenly, such as 1m, "
+            "5m or 1h.",
+        )
+
+
 def test_the_report_says_in_words_what_the_numbers_leave_out(
     path: Path, script: Any, make_store: Callable[[Path], Store], command: Command
 ) -> None:

@@ -120,10 +120,11 @@ def test_a_story_is_kept_verified_recovered_and_exported(
     by_both = []
     for together_max in (8, 0):
         monkeypatch.setattr("probe.ledger.tallies.TARGETS_READ_TOGETHER_MAX", together_max)
-        by_both.append(account_of(address, first, last, "main"))
+        by_both.append(account_of(address, first, last, "main", (60, 300)))
     assert by_both[0] == by_both[1]
     assert {total.as_judged.recorded for total in by_both[0].tallies[0].totals} == {last - first + 1}
     assert {total.as_judged.unavailable for total in by_both[0].tallies[0].totals} == {4}
+    assert {total.as_judged.any_literal for total in by_both[0].tallies[0].blocks} == {1}
     with pytest.raises(LedgerRefused):
         store.append(type(batch)(steps=batch.steps, controls=(), terms=batch.terms))
     store.append(script.second())

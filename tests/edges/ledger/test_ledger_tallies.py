@@ -85,6 +85,64 @@ def test_totals_are_those_of_the_exported_seconds(
     assert account.controls_seen is True
 
 
+@pytest.mark.parametrize("together_max", [8, 0])
+def test_blocks_are_those_of_the_exported_seconds(
+    path: Path, make_script: Any, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, together_max: int
+) -> None:
+    """An outage over two days, a run that nobody saw and a window, in blocks that the range and the window cut."""
+    monkeypatch.setattr(tallies, "TARGETS_READ_TOGETHER_MAX", together_max)
+    store = make_store(path)
+    script = make_script(["main", "other"])
+    store.append(script.second())
+    store.append(script.away(1_764_028_790 - script.next_second))  # ten seconds before midnight
+    for _ in range(200):
+        store.append(script.second(down=["main"]))
+    store.append(script.away(100))
+    store.append(script.second(down=["main"]))
+    store.close()
+    address = str(path)
+    first, last = script.steps[0].second + 7, script.steps[-1].second
+    holding = window(1_764_028_800 + 90, 1_764_028_800 + 130, "main", "api")
+    assert propose(address, holding) is not None
+
+    main, other = account_of(address, first, last, block_widths_s=(300, 60)).tallies
+
+    assert [(total.block_s, total.surface) for total in main.blocks] == [
+        (width, surface) for width in (60, 300) for surface in (*Surface, None)
+    ]
+    for total in main.blocks:
+        if total.surface is not None:
+            for count, window_of in ((total.as_judged, None), (total.as_amended, holding)):
+                expected = by_block(address, first, last, total.surface, total.block_s, window_of)
+                assert {name: getattr(count, name) for name in expected} == expected
+    api, smtp, whole = main.blocks[:3]
+    # From midnight on three minutes were down throughout; of the second and the third the API's are excluded in part.
+    assert [total.as_judged.throughout_literal for total in (api, smtp, whole)] == [3, 3, 3]
+    assert [total.as_amended.throughout_literal for total in (api, smtp, whole)] == [3, 3, 3]
+    assert {total.as_judged.any_both for total in other.blocks} == {0}
+    assert replace(main, blocks=()) == account_of(address, first, last, "main").tallies[0]
+
+
+def by_block(
+    address: str, first: int, last: int, surface: Surface, block_s: int, excluded: Amendment | None
+) -> dict[str, int]:
+    """Count a surface's blocks from its exported seconds."""
+    blocks: dict[int, list[str]] = {}
+    for row in export_rows(address, first, last, "main"):
+        if row["type"] == "second" and row["surface"] == surface:
+            second = int(row["second"])
+            is_out = excluded is not None and is_excluded([excluded], "main", surface, second)
+            blocks.setdefault(second // block_s, []).append("excluded" if is_out else str(row["verdict"]))
+    left = [verdicts for verdicts in blocks.values() if set(verdicts) != {"excluded"}]
+    whole = [set(verdicts) for verdicts in left if len(verdicts) == block_s]
+    return {
+        "blocks": len(left),
+        "partial": len(left) - len(whole),
+        "any_both": sum("unavailable" in verdicts for verdicts in left),
+        "throughout_both": sum(verdicts <= {"unavailable", "excluded"} for verdicts in whole),
+    }
+
+
 def test_a_range_outside_the_record_has_no_seconds(kept: Path) -> None:
     """What is not recorded is said to be unrecorded, and nothing is invented."""
     (tally,) = account_of(str(kept), 1_000, 1_099, "main").tallies

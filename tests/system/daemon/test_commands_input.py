@@ -110,7 +110,7 @@ HELP: dict[str, tuple[str, ...]] = {
     "ledger export": ("--from", "--to", "--target", "--format", "jsonl|csv", "--output", "docs/ledger.md"),
     "ledger amend": ("--withdraw", "planned-maintenance|force-majeure|agreed-exclusion", "changes no verdict"),
     "ledger amendments": ("withdrawn", "--json"),
-    "ledger totals": ("--from", "--target", "as amended", "budget"),
+    "ledger totals": ("--from", "--target", "--block", "as amended", "budget"),
 }
 
 

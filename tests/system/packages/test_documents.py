@@ -142,7 +142,7 @@ def reader(
     """Give a function that makes a reader of a page, whose network goes with the test."""
     if os.geteuid() != 0:
         do_without("needs root: pages name fixed ports, so each is read in a network of its own")
-    for program in ("ip", "curl", "awk"):
+    for program in ("ip", "curl"):
         require_program(program)
     with contextlib.ExitStack() as left_behind:
 

@@ -102,7 +102,7 @@ def test_what_silences_and_is_silenced_are_alerts_that_there_are(kit: "Kit") -> 
     config = yaml.safe_load((kit.path / "alertmanager" / "alertmanager.example.yml").read_text())
     about = {alert["labels"].get("about") for alert in kit.alerts.values()}
     for rule in config["inhibit_rules"]:
-        assert set(rule["equal"]) <= {"target", "vantage", "obligation"}
+        assert set(rule["equal"]) <= {"target", "vantage", "instance", "obligation"}
         for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
             label, _, value = matcher.replace("!=", "=").replace("=~", "=").partition("=")
             for word in value.strip('"').split("|"):

@@ -41,6 +41,11 @@ ALERTS: list[tuple[dict[str, Any], set[str]]] = [
     (alert("Sev1probeStale", "warning", "dark", about="prober"), {"Sev1probeBlind"}),
     (alert("Sev1probeInconclusive", "warning", "dark", about="prober"), {"Sev1probeBlind"}),
     (alert("Sev1probeInconclusive", "warning", about="prober"), set()),
+    # One of two daemons on a host is gone; what the other has to say is still said.
+    (alert("Sev1probeDown", "critical", "", instance="h:9747", about="prober"), set()),
+    (alert("Sev1probeReloadFailed", "warning", "", instance="h:9747", about="prober"), {"Sev1probeDown"}),
+    (alert("Sev1probeReloadFailed", "warning", "", instance="h:9748", about="prober"), set()),
+    (alert("Sev1probeStale", "warning", instance="h:9748", about="prober"), set()),
 ]
 
 

@@ -401,6 +401,27 @@ def test_the_document_lists_every_metric_and_no_other(scene: Any) -> None:
     assert {family.name for family in scene.registry.collect()} == {d.family_name for d in CATALOGUE}
 
 
+def test_a_target_has_about_as_many_series_as_the_document_says(scene: Any) -> None:
+    """The number of lines that one more target adds to a scrape is the documented one, to within a twentieth."""
+
+    def show_all(target: str) -> None:
+        scene.metrics.contract.show_month(target, Count(range_seconds=86_400), 999_900)
+        for surface in Surface:
+            scene.metrics.set_certificate(target, surface, 1)
+
+    def lines() -> int:
+        return sum(not line.startswith("#") for line in generate_latest(scene.registry).decode().splitlines())
+
+    scene.configure(targets=["main"])
+    show_all("main")
+    before = lines()
+    scene.configure(targets=["main", "other"])
+    show_all("other")
+    said = re.search(r"about (\d+) lines of text for each target", DOCUMENT.read_text())
+    assert said
+    assert lines() - before == pytest.approx(int(said[1]), rel=0.05)
+
+
 @pytest.mark.parametrize("described", CATALOGUE, ids=lambda d: d.name)
 def test_times_are_in_seconds_and_words_are_whole(described: Any) -> None:
     """Names keep Prometheus's rules: base units, a unit last, one sentence of help."""

@@ -1,6 +1,7 @@
 """Alertmanager's example, by Alertmanager's own tool: accepted, routed as meant, and readable by people."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -102,7 +103,7 @@ def test_what_silences_and_is_silenced_are_alerts_that_there_are(kit: "Kit") -> 
     config = yaml.safe_load((kit.path / "alertmanager" / "alertmanager.example.yml").read_text())
     about = {alert["labels"].get("about") for alert in kit.alerts.values()}
     for rule in config["inhibit_rules"]:
-        assert set(rule["equal"]) <= {"target", "vantage", "obligation"}
+        assert set(rule["equal"]) <= {"target", "vantage", "instance", "obligation"}
         for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
             label, _, value = matcher.replace("!=", "=").replace("=~", "=").partition("=")
             for word in value.strip('"').split("|"):
@@ -110,6 +111,34 @@ def test_what_silences_and_is_silenced_are_alerts_that_there_are(kit: "Kit") -> 
                     assert word in {*kit.alerts, OBLIGATION_MISSED}, matcher
                 if label == "about":
                     assert word in about, matcher
+
+
+def matches(matchers: list[str], labels: Mapping[str, str]) -> bool:
+    """Say whether an alert has what all of these ask for, as Alertmanager reads them."""
+    for matcher in matchers:
+        read = re.fullmatch(r'(\w+)(=~|!=|=)"([^"]*)"', matcher)
+        assert read, matcher
+        label, sign, wanted = read.groups()
+        found = labels.get(label, "")
+        same = bool(re.fullmatch(wanted, found)) if sign == "=~" else found == wanted
+        if same == (sign == "!="):
+            return False
+    return True
+
+
+def test_nothing_silences_what_must_page(kit: "Kit") -> None:
+    """No inhibition takes in a Critical Issue, its relapse, a blind prober, or one that is gone."""
+    config = yaml.safe_load((kit.path / "alertmanager" / "alertmanager.example.yml").read_text())
+    must_page = ["CriticalIssue", "CriticalIssueRelapsed", "Absent", "Down", "LedgerNotWritten", "ChainBroken"]
+    for name in (f"Sev1probe{word}" for word in must_page):
+        for line in ("", "severity-1"):
+            labels = {"alertname": name, "line": line, "target": "main", **kit.alerts[name]["labels"]}
+            assert not [rule for rule in config["inhibit_rules"] if matches(rule["target_matchers"], labels)], name
+    # A blind prober is silenced by itself at most: by that its daemon, of the same instance, is gone.
+    blind = {"alertname": "Sev1probeBlind", "target": "main", **kit.alerts["Sev1probeBlind"]["labels"]}
+    rules = [rule for rule in config["inhibit_rules"] if matches(rule["target_matchers"], blind)]
+    assert all(rule["equal"] == ["vantage", "instance"] for rule in rules)
+    assert not blind["instance"]
 
 
 def message(*alerts: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def problem_of(command: str) -> str:
     words = shlex.split(command)[1:]
     found: Any = typer.main.get_command(app)
     while hasattr(found, "commands"):
+        if words[:1] == ["--version"]:
+            break
         if not words or words[0] not in found.commands:
             return f"no such command: {command}"
         found = found.commands[words.pop(0)]
@@ -57,6 +59,15 @@ def test_every_command_that_people_are_told_to_run_exists(kit: "Kit") -> None:
     commands = {command for text in texts for command in commands_in(text)}
     assert len(commands) > 30
     assert [problem for command in sorted(commands) if (problem := problem_of(command))] == []
+
+
+def test_every_command_that_a_page_names_exists(kit: "Kit") -> None:
+    """Commands and options in README.md and all of docs/ are the program's."""
+    root = kit.path.parent
+    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    commands = {(page.name, command) for page in pages for command in commands_in(code_in(page.read_text()))}
+    assert len(commands) > 40
+    assert [(page, problem) for page, command in sorted(commands) if (problem := problem_of(command))] == []
 
 
 def test_a_wrong_command_would_be_seen() -> None:

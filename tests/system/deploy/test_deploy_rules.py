@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROMTOOL_TIMEOUT_S = 120.0
 SEVERITIES = {"critical", "warning", "info"}
 # Labels that Prometheus or its scrape configuration puts on what it scrapes.
-SCRAPED_LABELS = frozenset({"job", "instance", "vantage"})
+SCRAPED_LABELS = frozenset({"job", "instance", "vantage", "scheme"})
 RECORDED_LABELS = frozenset({"target", "surface", "basis", "issue", "line", "call", *SCRAPED_LABELS})
 CLOSED_SETS: Mapping[str, frozenset[str]] = {
     "surface": frozenset(model.Surface),
@@ -91,8 +91,8 @@ def test_every_alert_has_what_a_person_needs(kit: "Kit") -> None:
 def test_the_same_alert_of_the_daemons_courier_has_the_same_labels(kit: "Kit") -> None:
     """What the courier tells too carries its severity and none of the labels that only Prometheus knows."""
     issue, blind = kit.alerts["Sev1probeCriticalIssue"]["labels"], kit.alerts["Sev1probeBlind"]["labels"]
-    assert issue == {"severity": "critical", "call": "", "instance": "", "job": ""}
-    assert blind == {"severity": "warning", "instance": "", "job": ""}
+    assert issue == {"severity": "critical", "call": "", "instance": "", "job": "", "scheme": ""}
+    assert blind == {"severity": "warning", "instance": "", "job": "", "scheme": ""}
 
 
 def test_every_alert_is_seen_to_fire_and_to_be_silent(kit: "Kit") -> None:

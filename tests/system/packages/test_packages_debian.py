@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.system.packages.conftest import Build, Host
 
 pytestmark = pytest.mark.packages
+ROOT = Path(__file__).resolve().parents[3]
 
 # Stands in for systemd's command where no systemd runs, and writes down what the maintainer's scripts ask of it.
 SYSTEMCTL = '#!/bin/sh\necho "$@" >>/root/asked\n'
@@ -92,6 +93,13 @@ def test_the_package_says_what_it_needs_and_carries_no_place_of_its_build(
     files = [path for path in (tmp_path / "tree").rglob("*") if path.is_file() and not path.is_symlink()]
     assert (tmp_path / "tree/etc/sev1probe/credentials").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "tree/usr/lib/systemd/system/sev1probe.service") in files
+    # An alert names its runbook by this path, and the host that the package is for has no checkout.
+    examples = tmp_path / "tree/usr/share/doc/sev1probe/examples"
+    for folder, pattern in (("runbooks", "*.md"), ("prometheus", "rules/*.yml"), ("alertmanager", "**/*.tmpl")):
+        named = [path.relative_to(ROOT) for path in (ROOT / "deploy" / folder).glob(pattern)]
+        assert named
+        assert {examples / path for path in named} <= set(files)
+    assert examples / "grafana/dashboards/on-call.json" in files
     for path in files:
         assert b"pytest-of-" not in path.read_bytes(), path
     assert not [path for path in files if "tests" in path.parts and "probe" in path.parts]

@@ -23,6 +23,7 @@ ALERTS: list[tuple[dict[str, Any], set[str]]] = [
     (ISSUE, set()),
     (alert("Sev1probeShortUnavailability", "warning", about="service"), {"Sev1probeCriticalIssue"}),
     (alert("Sev1probeBudgetBurningSlow", "info", about="service"), {"Sev1probeCriticalIssue"}),
+    (alert("Sev1probeCriticalIssueRelapsed", "critical", line="severity-1", issue="main-1", about="issue"), set()),
     (alert("Sev1probeCriticalIssueNotRecorded", "critical", about="issue"), {"Sev1probeCriticalIssue"}),
     (
         alert("Sev1probeCallBackOverdue", "critical", line="severity-1", obligation="call_back", about="obligation"),
@@ -41,6 +42,11 @@ ALERTS: list[tuple[dict[str, Any], set[str]]] = [
     (alert("Sev1probeStale", "warning", "dark", about="prober"), {"Sev1probeBlind"}),
     (alert("Sev1probeInconclusive", "warning", "dark", about="prober"), {"Sev1probeBlind"}),
     (alert("Sev1probeInconclusive", "warning", about="prober"), set()),
+    # One of two daemons on a host is gone; what the other has to say is still said.
+    (alert("Sev1probeDown", "critical", "", instance="h:9747", about="prober"), set()),
+    (alert("Sev1probeReloadFailed", "warning", "", instance="h:9747", about="prober"), {"Sev1probeDown"}),
+    (alert("Sev1probeReloadFailed", "warning", "", instance="h:9748", about="prober"), set()),
+    (alert("Sev1probeStale", "warning", instance="h:9748", about="prober"), set()),
 ]
 
 
@@ -84,6 +90,7 @@ def test_an_open_issue_silences_its_smaller_alerts_and_a_blind_prober_what_it_ca
     )
     assert set(pager.told("severity-1-line")) == {
         ("Sev1probeCriticalIssue", "firing"),
+        ("Sev1probeCriticalIssueRelapsed", "firing"),
         ("Sev1probeCallBackOverdue", "firing"),
         ("Sev1probeObligationMissed", "firing"),
     }

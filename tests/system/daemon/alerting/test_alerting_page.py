@@ -123,6 +123,12 @@ def test_a_simulated_outage_pages_the_severity_1_line_once(
     provider.clear("api")
     daemon.wait_for_log("critical_issue.restored")
     assert not pages_of(pager, issue, "resolved"), "restored is not resolved"
+    provider.set("api", "status", status=503)
+    relapsed = ("Sev1probeCriticalIssueRelapsed", "firing")
+    until(lambda: relapsed in pager.told("severity-1-line"), "the relapse pages")
+    assert {alert["labels"]["issue"] for _, alert in pages_of(pager, issue, "firing")} == {issue}
+    provider.clear("api")
+    daemon.wait_for_log("critical_issue.restored", count=2)
     agree(command, config, issue)
     until(lambda: pages_of(pager, issue, "resolved"), "the end")
     check_month(daemon, prometheus, command, config, until)
@@ -132,14 +138,14 @@ def test_a_simulated_outage_pages_the_severity_1_line_once(
     settings(described, notify=[courier])
     assert daemon.get("/-/reload", post=True)[0] == 200
     provider.set("smtp", "reply", phase="mail", reply="451 4.3.0 Trouble in the service")
-    daemon.wait_for_log("critical_issue.opened", count=2)
+    daemon.wait_for_log("critical_issue.opened", count=3)
     second = str(daemon.log("critical_issue.opened")[-1]["issue"])
     firing = f'ALERTS{{alertname="Sev1probeCriticalIssue",alertstate="firing",issue="{second}"}}'
     until(lambda: prometheus.value(firing), "the rule fires too")
     told = daemon.metric("notifications_total", courier="alerts", outcome="repeated") + 3
     daemon.wait(lambda: daemon.metric("notifications_total", courier="alerts", outcome="repeated") >= told, "repeats")
     provider.clear("smtp")
-    daemon.wait_for_log("critical_issue.restored", count=2)
+    daemon.wait_for_log("critical_issue.restored", count=3)
     agree(command, config, second)
     until(lambda: pages_of(pager, second, "resolved"), "the second end")
     assert len(pages_of(pager, second, "firing")) == 1, "both ways are one alert, and one page"

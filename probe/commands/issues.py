@@ -13,7 +13,7 @@ from probe.clock import SECOND_US, local_zone, wall_us
 from probe.commands.ledger import ledger_of
 from probe.commands.moments import parse_due, parse_past, shown
 from probe.commands.settings import loaded
-from probe.commands.terminal import Exit, fail, out, write
+from probe.commands.terminal import Exit, err, fail, out, write
 from probe.core.callsheet import owed_words
 from probe.core.happenings import PROGRAM, Act, Happening, Party, Stage, named
 from probe.core.lapses import Lapse
@@ -22,9 +22,12 @@ from probe.core.obligations import Obligation, ObligationState, obligations
 from probe.core.procedure import Refused
 from probe.core.tam import plain_of, words_of
 from probe.issues import lapses_of, whole_of
-from probe.ledger import LedgerError, lives_in, propose, remarks_of
+from probe.ledger import LedgerError, lives_in, newest_second, propose, remarks_of
 from probe.ledger.tables import RemarkKind
 from probe.settings import Settings, pledges_of, tam_of
+
+# A record that ends longer ago is not up to date: a second is kept within the attempts' deadline and a commit.
+RECORD_AGE_S_MAX = 120
 
 STYLES: Mapping[str, str] = {
     Stage.OPEN: "bold red",
@@ -42,6 +45,7 @@ def list_issues(config: Path | None, ledger: str | None, *, everything: bool, as
     """List issues; NO if one is not over."""
     address, settings = ledger_of(ledger, config), settings_of(config)
     lives = [life for life in _all(address) if everything or not life.procedure.is_over]
+    _warn_of_age(address)
     if as_json:
         write(json.dumps([whole_of(life, _owed(life, settings)) for life in lives], indent=2))
     elif not lives:
@@ -49,6 +53,17 @@ def list_issues(config: Path | None, ledger: str | None, *, everything: bool, as
     else:
         out.print(_table(lives, settings))
     raise SystemExit(Exit.NO if any(not life.procedure.is_over for life in lives) else Exit.OK)
+
+
+def _warn_of_age(address: str) -> None:
+    """Say it where the record ended a while ago: then what is open may be missing from it."""
+    try:
+        newest = newest_second(address)
+    except LedgerError as error:
+        fail(str(error), Exit.CANNOT)
+    if newest is not None and wall_us() // SECOND_US - newest > RECORD_AGE_S_MAX:
+        said = f"The ledger ends at {shown(newest * SECOND_US)}: no daemon runs, or it can't write."
+        err.print(f"{said} What came since then is not in it; see `sev1probe status`.", markup=False)
 
 
 def show(issue: str | None, config: Path | None, ledger: str | None, *, as_json: bool) -> None:
@@ -155,6 +170,8 @@ def found_issue(address: str, name: str | None) -> Life:
     if found:
         listed = ", ".join(life.issue for life in found)
         fail(f"Which one? Name one of {listed}.", Exit.INPUT)
+    if name is None:
+        _warn_of_age(address)
     what = "No Critical Issue is open" if name is None else f'There is no Critical Issue "{name}"'
     fail(f"{what}; `sev1probe issue list --all` lists them.", Exit.INPUT)
 

@@ -97,6 +97,7 @@ class Notice:
     due_second: int = 0
     line: str = ""  # whom to call
     recorded: bool = True  # False: told although the ledger can't be written
+    is_relapse: bool = False  # of what began before and is not over
     call_sheet: str = ""  # the page that goes with it, of many lines
 
 

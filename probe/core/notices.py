@@ -123,9 +123,10 @@ def take_in(lasting: dict[str, Notice], notice: Notice) -> None:
 
 def _of_issue(turn: IssueEvent, issue: str, wording: Wording, recorded: bool) -> Notice:
     has_line, call = turn.target not in wording.without_line, wording.calls.get(turn.target, "")
+    is_relapse = turn.turn is IssueTurn.OPENED and issue != turn.issue
     if turn.turn is IssueTurn.OPENED:
         bearing, severity = Bearing.BEGINS, Severity.CRITICAL
-        again = "" if issue == turn.issue else " again"
+        again = " again" if is_relapse else ""
         title = f"Critical Issue: {turn.target} is unavailable{again}"
         said = (
             f"{turn.target} has been unavailable persistently since {utc(turn.since_second)}, seen from "
@@ -154,6 +155,7 @@ def _of_issue(turn: IssueEvent, issue: str, wording: Wording, recorded: bool) ->
         noticed_second=turn.noticed_second,
         line=SEVERITY_1 if has_line else "",
         recorded=recorded,
+        is_relapse=is_relapse,
     )
 
 

@@ -20,6 +20,7 @@ from probe.ledger.lives import lives_in
 from probe.ledger.outbox import Outbox
 from probe.ledger.propose import propose
 from probe.ledger.queue import LedgerQueue
+from probe.ledger.read import newest_second
 from probe.ledger.records import Batch, Commit
 from probe.ledger.recover import Recovery
 from probe.ledger.remarks import evidence_text, remarks_of
@@ -63,6 +64,7 @@ __all__ = [
     "export_rows",
     "known_targets",
     "lives_in",
+    "newest_second",
     "propose",
     "remarks_of",
     "statements_of",

@@ -12,6 +12,7 @@ from probe.core.model import Basis, ControlOutcome, IssueEvent, Judgement, Outco
 from probe.core.verdict import judge_target
 from probe.ledger import records, tables
 from probe.ledger.canonical import Row
+from probe.ledger.snapshot import snapshot
 
 # Seconds read at once: for all targets, and for one alone (they are named one by one in the query).
 WINDOW_S = 20
@@ -57,6 +58,17 @@ def span(connection: Connection) -> tuple[int, int] | None:
     first = connection.execute(select(func.min(column))).scalar()
     last = connection.execute(select(func.max(column))).scalar()
     return None if first is None or last is None else (first, last)
+
+
+def newest_second(address: str) -> int | None:
+    """Tell the last second that a ledger has a verdict of (the first of a run of unobserved ones); None if it has none.
+
+    Raises:
+        LedgerError: If it can't be read.
+    """
+    with snapshot(address) as connection:
+        known = span(connection)
+    return None if known is None else known[1]
 
 
 def windows(connection: Connection, first: int, last: int, target: str | None) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ matter, and an alert whose prober has died ends by itself.
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from probe import clock
@@ -19,6 +20,7 @@ PATH: Final = "/api/v2/alerts"
 REPEATS_IN_RESERVE: Final = 5
 # What only happened, and does not last, fires for so long.
 NOTE_LASTS_S: Final = 300
+RELAPSED: Final = "Sev1probeCriticalIssueRelapsed"
 
 
 class AlertmanagerCourier:
@@ -34,7 +36,7 @@ class AlertmanagerCourier:
         # What people note of an issue or a case neither begins an alert nor ends it, and an alert has no history.
         is_of_people = bool(notice.issue or notice.case) and notice.severity is Severity.INFO
         if not (is_of_people and notice.bearing is Bearing.NOTES):
-            await self._send([notice])
+            await self._send([notice, _relapse(notice)] if notice.is_relapse else [notice])
 
     async def repeat(self, lasting: Iterable[Notice]) -> None:
         """Keep the alerts of what lasts firing."""
@@ -64,6 +66,11 @@ class AlertmanagerCourier:
                 return {**alert, "endsAt": utc(min(now_second, notice.noticed_second))}
 
 
+def _relapse(notice: Notice) -> Notice:
+    """Make an alert of its own: the issue's fires all the while, and once acknowledged it pages nobody again."""
+    return replace(notice, name=RELAPSED, bearing=Bearing.NOTES)
+
+
 def _labels(notice: Notice) -> dict[str, str]:
     """Name the alert: the same while it lasts and when it ends. Alertmanager has no labels that are empty."""
     labels = {
@@ -77,6 +84,8 @@ def _labels(notice: Notice) -> dict[str, str]:
         "due": utc(notice.due_second) if notice.due_second else "",
         "severity": str(notice.severity),
         "line": notice.line,
+        # As the rules in deploy/prometheus have it, so that it is one alert with theirs.
+        "about": "issue" if notice.name == RELAPSED else "",
         "vantage": notice.vantage,
     }
     return {name: value for name, value in labels.items() if value}

@@ -82,6 +82,13 @@ def test_two_open_issues_are_asked_about(make_script: Any, path: Path, make_stor
     assert (code, said.startswith("Which one? Name one of main-")) == (2, True)
 
 
+def test_a_record_that_ended_a_while_ago_is_no_all_clear(shell: Shell) -> None:
+    """While the ledger can't be written, what opened since is not in it: the list says until when it knows."""
+    said = shell("list")[1]
+    assert "The ledger ends at 20" in said
+    assert "What came since then is not in it; see `sev1probe status`." in said
+
+
 def test_exit_codes_say_what_a_script_must_know(shell: Shell) -> None:
     """1 while an issue is not over and for a refusal, 2 for a wrong command line, 3 for no ledger."""
     assert shell("list")[0] == 1

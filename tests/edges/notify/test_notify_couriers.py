@@ -14,7 +14,7 @@ from probe.core.case_happenings import CaseAct, CaseHappening
 from probe.core.happenings import PROGRAM, Party
 from probe.core.lapses import Lapse
 from probe.core.model import IssueEvent
-from probe.core.notices import CaseTurn, Wording, notice_of, trial
+from probe.core.notices import CaseTurn, LifeTurn, Wording, notice_of, trial
 from probe.core.obligations import Duty
 from probe.notify import CourierCharge, CourierError, build, tell_in_time
 
@@ -153,6 +153,26 @@ async def test_of_a_case_only_what_the_program_drafted_is_an_alert(receiver: "Re
     assert "sev1probe case show case-0a1b2c3d" in alert["annotations"]["description"]
     assert [body["kind"] for body in bodies] == ["support_case.drafted", "support_case.opened"]
     assert {body["thread"] for body in bodies} == {"here/case-0a1b2c3d"}
+
+
+async def test_a_relapse_is_an_alert_of_its_own(
+    receiver: "Receiver", charge: MakeCharge, turns: Callable[..., IssueEvent]
+) -> None:
+    """The issue's alert goes on under its first name; one that was acknowledged hours ago would page nobody."""
+    relapse = notice_of(LifeTurn(issue="main-a", what=turns(900, issue="main-b")), Wording(vantage="here"))
+    await tell(charge("alertmanager", receiver.url, repeat_s=60.0), relapse)
+
+    ((issue, again),) = receiver.bodies
+    assert (issue["labels"]["alertname"], again["labels"]["alertname"]) == (
+        "Sev1probeCriticalIssue",
+        "Sev1probeCriticalIssueRelapsed",
+    )
+    assert {label: again["labels"][label] for label in ("issue", "line", "severity", "about")} == {
+        "issue": "main-a",
+        "line": "severity-1",
+        "severity": "critical",
+        "about": "issue",
+    }
 
 
 async def test_apprise_tells_what_its_url_stands_for(

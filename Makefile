@@ -18,7 +18,7 @@ demo: $(installed) ## watch the daemon judge a simulated provider through an out
 	@$(python) -m probe demo
 
 test: $(installed) servers lint ## make the environment, then lint, check types and run all tests
-	$(python) -m pytest -n 2 --dist loadfile --ignore $(alone)
+	$(python) -m pytest -n 3 --dist loadfile --ignore $(alone)
 	$(python) -m pytest $(alone)
 
 lint: $(installed) ## ruff and mypy --strict

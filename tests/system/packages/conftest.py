@@ -123,14 +123,14 @@ class Host:
         """Run a script as root on the host, by a shell that stops at the first failure."""
         inner = " ".join(shlex.quote(f"{name}={value}") for name, value in environment.items())
         network = () if shares_network else ("--net",)
-        path = self.files / "root" / "script"
+        path = self.files / "srv" / "script"
         path.write_text(textwrap.dedent(script))
         return run(
             *("unshare", *network, "--pid", "--fork", "--mount", "chroot", self.files, "sh", "-c"),
-            f"mount -t proc proc /proc && ip link set lo up && cd /root && exec env {inner} bash -euo pipefail script",
+            f"mount -t proc proc /proc && ip link set lo up && cd /srv && exec env {inner} bash -euo pipefail script",
             cwd=Path("/"),
             timeout_s=timeout_s,
-            environment={"PATH": HOST_PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
+            environment={"PATH": HOST_PATH, "HOME": "/srv", "DEBIAN_FRONTEND": "noninteractive"},
         )
 
 

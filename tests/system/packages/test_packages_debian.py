@@ -16,7 +16,7 @@ pytestmark = pytest.mark.packages
 ROOT = Path(__file__).resolve().parents[3]
 
 # Stands in for systemd's command where no systemd runs, and writes down what the maintainer's scripts ask of it.
-SYSTEMCTL = '#!/bin/sh\necho "$@" >>/root/asked\n'
+SYSTEMCTL = '#!/bin/sh\necho "$@" >>/srv/asked\n'
 SETTINGS = """
     cat >/etc/sev1probe/sev1probe.yaml <<'END'
     vantage: here
@@ -24,9 +24,9 @@ SETTINGS = """
       - name: main
         sender: probe@example.com
         provider: sparkpost-us
-        key: {file: /root/simulated/api.key}
-        api: {base_url: "https://127.0.0.1:8443/api/v1", ca_file: /root/simulated/ca.pem}
-        smtp: {host: 127.0.0.1, port: 2587, ca_file: /root/simulated/ca.pem}
+        key: {file: /srv/simulated/api.key}
+        api: {base_url: "https://127.0.0.1:8443/api/v1", ca_file: /srv/simulated/ca.pem}
+        smtp: {host: 127.0.0.1, port: 2587, ca_file: /srv/simulated/ca.pem}
     ledger: {url: /var/lib/sev1probe/ledger.sqlite3}
     END
 """
@@ -62,14 +62,14 @@ def installed(host: "Host", packages: list[Path]) -> "Host":
     stand_in.write_text(SYSTEMCTL)
     stand_in.chmod(0o755)
     for revision, package in enumerate((packages[0], *packages[2:]), start=1):
-        shutil.copyfile(package, host.files / f"root/{revision}.deb")
+        shutil.copyfile(package, host.files / f"srv/{revision}.deb")
     host.run("dpkg --install 1.deb")
     return host
 
 
 def asked(host: "Host") -> list[str]:
     """Give what systemd was asked since the last time."""
-    path = host.files / "root/asked"
+    path = host.files / "srv/asked"
     lines = path.read_text().splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
     return lines
@@ -110,9 +110,9 @@ def test_the_installed_program_probes_by_the_environment_that_it_brought(install
     """It has its version, a demo of a provider, an attempt on it, a daemon and a ledger, whatever PYTHONPATH says."""
     said = installed.run(
         """
-        mkdir /tmp/other
-        echo 'raise SystemExit("not ours")' | tee /tmp/other/typer.py /tmp/other/yaml.py >/tmp/other/probe.py
-        export PYTHONPATH=/tmp/other PYTHONHOME=/nowhere
+        mkdir /srv/other
+        echo 'raise SystemExit("not ours")' | tee /srv/other/typer.py /srv/other/yaml.py >/srv/other/probe.py
+        export PYTHONPATH=/srv/other PYTHONHOME=/nowhere
         sev1probe --version
         code=0; sev1probe check-config /etc/sev1probe/sev1probe.yaml || code=$?; echo "check-config: $code"
         /opt/sev1probe/bin/python3 -I -c 'import psycopg, sys; print(sys.prefix)'
@@ -145,10 +145,10 @@ def test_the_install_page_s_commands_for_a_host_work(
 ) -> None:
     """The package is installed, and the settings and the key that are put in place are right, the key for root only."""
     (host.files / "etc/apt/apt.conf.d/99offline").write_text('APT::Install-Recommends "false";\n')
-    (host.files / "root/dist").mkdir()
-    shutil.copy(packages[0], host.files / "root/dist")
-    (host.files / "root/key").write_text("secret\n")
-    (host.files / "root/sev1probe.yaml").write_text(
+    (host.files / "srv/dist").mkdir()
+    shutil.copy(packages[0], host.files / "srv/dist")
+    (host.files / "srv/key").write_text("secret\n")
+    (host.files / "srv/sev1probe.yaml").write_text(
         "targets: [{name: main, provider: sparkpost-us, sender: a@example.com, key: {credential: key}}]\n"
     )
     said = host.run("\n".join(blocks_of("docs/install.md", "host")))

@@ -1,13 +1,11 @@
 """A Support Case as JSON has it, for scripts."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from probe.core.case_happenings import Case, CaseHappening
 from probe.core.case_obligations import CaseObligation
-
-SECOND_US: Final = 1_000_000
+from probe.times import utc_of
 
 
 def case_of(case: Case, owed: Iterable[CaseObligation]) -> dict[str, Any]:
@@ -34,42 +32,38 @@ def case_summary_of(case: Case, owed: Iterable[CaseObligation]) -> dict[str, Any
         "cause": case.cause or None,
         "unavailable_seconds": case.seconds or None,
         "through_second": case.through_second or None,
-        "opened": _iso(case.opened_us),
-        "submitted": _iso(case.submitted_us),
-        "answered": _iso(case.answered_us),
-        "escalated": _iso(case.escalated_us),
-        "agreed": {party: _iso(at_us) for party, at_us in case.agreed},
-        "resolved": _iso(case.resolved_us),
-        "withdrawn": _iso(case.withdrawn_us),
+        "opened": utc_of(case.opened_us),
+        "submitted": utc_of(case.submitted_us),
+        "answered": utc_of(case.answered_us),
+        "escalated": utc_of(case.escalated_us),
+        "agreed": {party: utc_of(at_us) for party, at_us in case.agreed},
+        "resolved": utc_of(case.resolved_us),
+        "withdrawn": utc_of(case.withdrawn_us),
         "references": list(case.references),
         "obligations": [
             {
                 "obligation": one.name,
                 "owed_by": one.owed_by,
-                "due": _iso(one.due_us),
+                "due": utc_of(one.due_us),
                 "state": one.state,
-                "met": _iso(one.met_us),
+                "met": utc_of(one.met_us),
             }
             for one in owed
         ],
     }
 
 
-def _iso(moment_us: int) -> str | None:
-    return f"{datetime.fromtimestamp(moment_us // SECOND_US, UTC):%Y-%m-%dT%H:%M:%SZ}" if moment_us else None
-
-
 def _happening(one: CaseHappening) -> dict[str, Any]:
     return {
         "happening": one.happening,
         "act": one.act,
-        "at": _iso(one.at_us),
-        "recorded": _iso(one.recorded_us),
+        "at": utc_of(one.at_us),
+        "recorded": utc_of(one.recorded_us),
         "actor": one.actor,
         "words": one.words,
         "way": one.way,
         "reference": one.reference,
         "party": one.party,
         "spoken_to": one.spoken_to,
-        "next_update": _iso(one.next_update_us),
+        "next_update": utc_of(one.next_update_us),
     }

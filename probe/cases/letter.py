@@ -16,6 +16,7 @@ from typing import Final
 from probe.core.callsheet import NAMES, Contacts
 from probe.core.case_happenings import Case, CaseKind
 from probe.core.evidence import Evidence
+from probe.times import utc
 
 SECOND_US: Final = 1_000_000
 TABLE_ROWS_MAX: Final = 100  # of runs of seconds; the attached record has all of them
@@ -101,8 +102,8 @@ def _lines(told: Letter) -> Iterator[str]:
 def _evidence(evidence: Evidence, vantage: str) -> Iterator[str]:
     seconds = evidence.last_second - evidence.first_second + 1
     yield (
-        f"In {evidence.unavailable:,} of the {seconds:,} seconds from {_utc(evidence.first_second)} to "
-        f"{_utc(evidence.last_second)} every attempt on a surface failed by the service's own fault. "
+        f"In {evidence.unavailable:,} of the {seconds:,} seconds from {utc(evidence.first_second)} to "
+        f"{utc(evidence.last_second)} every attempt on a surface failed by the service's own fault. "
         f"We look from {vantage}, with one real attempt a second or more on each surface, without retries."
     )
     for found in evidence.surfaces:
@@ -111,7 +112,7 @@ def _evidence(evidence: Evidence, vantage: str) -> Iterator[str]:
         yield f"- {NAMES[found.surface]}: {what}{'; what happened: ' + causes if causes else ''}."
     for sample in evidence.samples:
         reply = _printable(f"{sample.code or ''} {sample.reply}".strip())[:REPLY_CHARACTERS_MAX] or "no reply"
-        yield f"- {sample.surface} at {_utc(sample.second)}, message id {sample.message_id}: {reply}"
+        yield f"- {sample.surface} at {utc(sample.second)}, message id {sample.message_id}: {reply}"
     for name, worked, tried in evidence.controls:
         yield f"- Our network: the control {name} worked in {worked:,} of {tried:,} unavailable seconds."
 
@@ -120,7 +121,7 @@ def _table(unavailable: Sequence[tuple[str, int, str]]) -> Iterator[str]:
     runs = _runs(unavailable)
     yield f"{'surface':<8} {'first second (UTC)':<21} {'last second (UTC)':<21} {'seconds':>7}  basis"
     for surface, first, last, basis in runs[:TABLE_ROWS_MAX]:
-        yield f"{surface:<8} {_utc(first):<21} {_utc(last):<21} {last - first + 1:>7}  {basis}"
+        yield f"{surface:<8} {utc(first):<21} {utc(last):<21} {last - first + 1:>7}  {basis}"
     if not runs:
         yield "(no second was Unavailable)"
     if len(runs) > TABLE_ROWS_MAX:
@@ -144,10 +145,6 @@ def _runs(unavailable: Sequence[tuple[str, int, str]]) -> list[tuple[str, int, i
 def _printable(text: str) -> str:
     flat = " ".join(text.split())
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in flat)
-
-
-def _utc(second: int) -> str:
-    return f"{_moment(second):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _moment(second: int) -> datetime:

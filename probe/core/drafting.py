@@ -23,7 +23,6 @@ is proposed, unless those that are certain span a minute already.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from probe.core.callsheet import NAMES
@@ -32,6 +31,7 @@ from probe.core.cases import EVIDENCE_S_MAX, open_draft, takes_more
 from probe.core.causes import MEANING, OF_CONTROLS
 from probe.core.happenings import PROGRAM
 from probe.core.model import Cause, Fault, IssueEvent, IssueTurn, Step, Surface, Verdict
+from probe.core.moments import utc
 
 SECOND_US: Final = 1_000_000
 JOIN_EVERY_US: Final = (
@@ -191,7 +191,7 @@ def proposal(target: str, cases: Cases, known: Recollection, rule: DraftRule, no
                     at_us=now_us,
                     recorded_us=now_us,
                     actor=PROGRAM,
-                    words=f"{_seconds(len(fresh))} more, the last at {_utc(fresh[-1].second)}: {total:,} in all.",
+                    words=f"{_seconds(len(fresh))} more, the last at {utc(fresh[-1].second)}: {total:,} in all.",
                     last_second=fresh[-1].second,
                     cause=str(cause),
                     seconds=len(fresh),
@@ -228,7 +228,7 @@ def _drafted(target: str, cause: Cause, counted: Sequence[UnavailableSecond], no
     which = " and ".join(name for name, _ in failed)
     count = len(counted)
     words = [
-        f"{_seconds(count)} from {_utc(first)} to {_utc(last)}, by the same cause: {cause}.",
+        f"{_seconds(count)} from {utc(first)} to {utc(last)}, by the same cause: {cause}.",
         _meaning(cause),
         *[f"All {name} failed in {number:,} of them." for name, number in failed],
         "It did not persist: no Critical Issue has these seconds.",
@@ -258,7 +258,3 @@ def _meaning(cause: Cause) -> str:
 
 def _seconds(count: int) -> str:
     return f"{count:,} Unavailable second{'' if count == 1 else 's'}"
-
-
-def _utc(second: int) -> str:
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S} UTC"

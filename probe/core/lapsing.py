@@ -8,7 +8,6 @@ late already is noted as over and never as raised: there is nobody to page.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Final
 
 from probe.core.case_happenings import Case
@@ -16,6 +15,7 @@ from probe.core.case_obligations import CaseDuty, CaseObligation
 from probe.core.happenings import Party
 from probe.core.lapses import Key, Lapse
 from probe.core.lives import Life
+from probe.core.moments import utc
 from probe.core.obligations import Duty, Obligation, ObligationState
 
 SECOND_US: Final = 1_000_000
@@ -132,7 +132,7 @@ def _noticed(debt: Debt, now_us: int) -> Lapse:
 
 
 def _came(debt: Debt) -> str:
-    at = f"{datetime.fromtimestamp(debt.met_us // SECOND_US, UTC):%Y-%m-%d %H:%M:%S UTC}"
+    at = utc(debt.met_us // SECOND_US)
     late_us = debt.met_us - debt.due_us
     if late_us <= 0:
         return f"it came in time after all, at {at}, as was told afterwards"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -10,6 +9,7 @@ from probe.core.case_happenings import CaseHappening, CaseStage
 from probe.core.happenings import Happening, Stage
 from probe.core.lapses import Lapse
 from probe.core.model import Condition, IssueEvent
+from probe.core.moments import utc
 
 SECOND_US: Final = 1_000_000
 SEVERITY_1: Final = "severity-1"
@@ -126,8 +126,3 @@ def particulars(happening: Happening | CaseHappening) -> str:
         f": {happening.words}" if happening.words else "",
     )
     return "".join(parts)
-
-
-def utc(second: int) -> str:
-    """Write a second for people."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

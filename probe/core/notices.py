@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from probe.core.happenings import WORDS, Happening
 from probe.core.lapses import Lapse
 from probe.core.model import Condition, IssueEvent, IssueTurn
+from probe.core.moments import utc
 from probe.core.notice_values import (
     SECOND_US,
     SEVERITY_1,
@@ -26,7 +27,6 @@ from probe.core.notice_values import (
     Wording,
     as_sentence,
     particulars,
-    utc,
 )
 from probe.core.notices_of_cases import notice_of_case
 from probe.core.notices_of_lapses import MISSED, notice_of_lapse

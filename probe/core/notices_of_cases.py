@@ -4,6 +4,7 @@ from typing import Final
 
 from probe.core.case_happenings import CaseAct
 from probe.core.happenings import PROGRAM
+from probe.core.moments import utc
 from probe.core.notice_values import (
     SECOND_US,
     Bearing,
@@ -13,7 +14,6 @@ from probe.core.notice_values import (
     Wording,
     as_sentence,
     particulars,
-    utc,
 )
 
 SUPPORT_CASE: Final = "Sev1probeSupportCase"

@@ -5,7 +5,8 @@ from typing import Final
 
 from probe.core.case_obligations import CaseDuty
 from probe.core.lapses import Lapse
-from probe.core.notice_values import SECOND_US, SEVERITY_1, Bearing, Notice, Severity, Wording, utc
+from probe.core.moments import utc
+from probe.core.notice_values import SECOND_US, SEVERITY_1, Bearing, Notice, Severity, Wording
 from probe.core.obligations import Duty
 
 OBLIGATION_MISSED: Final = "Sev1probeObligationMissed"

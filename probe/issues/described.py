@@ -1,20 +1,13 @@
 """An issue's life as JSON has it, for scripts and for the status body."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from probe.core.happenings import Happening
 from probe.core.lapses import Lapse
 from probe.core.lives import Life
 from probe.core.obligations import Obligation
-
-SECOND_US: Final = 1_000_000
-
-
-def iso(moment_us: int) -> str | None:
-    """Write a moment in UTC, to the second; None if there is none."""
-    return f"{datetime.fromtimestamp(moment_us // SECOND_US, UTC):%Y-%m-%dT%H:%M:%SZ}" if moment_us else None
+from probe.times import utc_of
 
 
 def summary_of(life: Life, owed: Iterable[Obligation]) -> dict[str, Any]:
@@ -26,15 +19,15 @@ def summary_of(life: Life, owed: Iterable[Obligation]) -> dict[str, Any]:
         "target": life.target,
         "stage": state.stage,
         "revision": state.revision,
-        "opened": iso(state.opened_us),
-        "noticed": iso(state.noticed_us),
-        "restored": iso(state.restored_us),
-        "line_called": iso(state.line_called_us),
-        "called_back": iso(state.called_back_us),
-        "agreed": {party: iso(at_us) for party, at_us in state.agreed},
+        "opened": utc_of(state.opened_us),
+        "noticed": utc_of(state.noticed_us),
+        "restored": utc_of(state.restored_us),
+        "line_called": utc_of(state.line_called_us),
+        "called_back": utc_of(state.called_back_us),
+        "agreed": {party: utc_of(at_us) for party, at_us in state.agreed},
         "disagreed": list(state.disagreed),
-        "resolved": iso(state.resolved_us),
-        "reclassified": iso(state.reclassified_us),
+        "resolved": utc_of(state.resolved_us),
+        "reclassified": utc_of(state.reclassified_us),
         "relapses": state.relapses,
         "cases": list(state.cases),
         "references": list(state.references),
@@ -42,9 +35,9 @@ def summary_of(life: Life, owed: Iterable[Obligation]) -> dict[str, Any]:
             {
                 "obligation": one.name,
                 "owed_by": one.owed_by,
-                "due": iso(one.due_us),
+                "due": utc_of(one.due_us),
                 "state": one.state,
-                "met": iso(one.met_us),
+                "met": utc_of(one.met_us),
             }
             for one in owed
         ],
@@ -58,8 +51,8 @@ def lapses_of(lapses: Iterable[Lapse], subject: str) -> dict[str, Any]:
             {
                 "obligation": one.obligation,
                 "owed_by": one.owed_by,
-                "due": iso(one.due_us),
-                "noticed": iso(one.noticed_us),
+                "due": utc_of(one.due_us),
+                "noticed": utc_of(one.noticed_us),
                 "raised": one.raised,
                 "words": one.words,
             }
@@ -82,12 +75,12 @@ def _happening(one: Happening) -> dict[str, Any]:
     return {
         "happening": one.happening,
         "act": one.act,
-        "at": iso(one.at_us),
-        "recorded": iso(one.recorded_us),
+        "at": utc_of(one.at_us),
+        "recorded": utc_of(one.recorded_us),
         "actor": one.actor,
         "words": one.words,
         "party": one.party,
         "spoken_to": one.spoken_to,
         "reference": one.reference,
-        "next_update": iso(one.next_update_us),
+        "next_update": utc_of(one.next_update_us),
     }

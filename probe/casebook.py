@@ -45,6 +45,8 @@ LOOK_INTERVAL_S: Final = 1.0
 AGAIN_US: Final = 10 * SECOND_US  # after something could not be read or kept
 SEEN_MAX: Final = 100_000  # steps that wait to be taken in; beyond that the ledger is read again
 
+Owed = tuple[Case, tuple[CaseObligation, ...]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseTerms:
@@ -149,8 +151,7 @@ class CaseBook:
                 self._are_cases_read = False
                 self._again_us = now_us + AGAIN_US
                 log.warning("case.not_followed", reason=str(error), again_in_s=AGAIN_US // SECOND_US)
-        self._show(now_us)
-        self._note_lapses(now_us)
+        self._note_lapses(self._show(now_us), now_us)
 
     def _forget(self, target: str, next_second: int | None = None) -> None:
         """Have the Unavailable seconds of a target before one, by default all so far, read from the ledger again."""
@@ -241,8 +242,9 @@ class CaseBook:
         self._drafted()
         return True
 
-    def _show(self, now_us: int) -> None:
-        """Show the cases that are not over; most targets have none, and are not touched."""
+    def _show(self, now_us: int) -> list[Owed]:
+        """Show the cases that are not over, and give them; most targets have none, and are not touched."""
+        every: list[Owed] = []
         touched = {
             target for target, cases in self._cases.items() if any(not case.over_us for case in cases.values())
         } & self._terms.keys()
@@ -253,21 +255,24 @@ class CaseBook:
             self._metrics.show_cases(
                 target,
                 Counter(case.stage for case in current),
-                Counter((one.name, one.state) for _, every in owed for one in every),
+                Counter((one.name, one.state) for _, of_case in owed for one in of_case),
             )
+            every += owed
         self._shown = touched
+        return every
 
-    def _note_lapses(self, now_us: int) -> None:
+    def _note_lapses(self, followed: Iterable[Owed], now_us: int) -> None:
         """Note what was missed, or is no longer owed, in cases that are not over and in those where something was."""
+        owed = [*followed]
         lapsed = {lapse.case for lapse in self._lapses.raised}
         endings = {lapse.case: NOT_WATCHED for lapse in self._lapses.raised if lapse.target not in self._terms}
+        for target in {lapse.target for lapse in self._lapses.raised} & self._terms.keys():
+            over = [case for case in self._cases.get(target, {}).values() if case.over_us and case.case in lapsed]
+            owed += [(case, _owed(case, self._terms[target].pledges, now_us)) for case in over]
         debts: list[Debt] = []
-        for target in self._cases.keys() & self._terms.keys():
-            for case in self._cases[target].values():
-                if case.over_us and case.case not in lapsed:
-                    continue
-                endings[case.case] = ending_of_case(case)
-                debts += [debt_of_case(case, one) for one in _owed(case, self._terms[target].pledges, now_us)]
+        for case, of_case in owed:
+            endings[case.case] = ending_of_case(case)
+            debts += [debt_of_case(case, one) for one in of_case]
         self._lapses.look(debts, endings, now_us)
 
 

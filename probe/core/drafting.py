@@ -34,9 +34,8 @@ from probe.core.model import Cause, Fault, IssueEvent, IssueTurn, Step, Surface,
 from probe.core.moments import utc
 
 SECOND_US: Final = 1_000_000
-JOIN_EVERY_US: Final = (
-    60 * SECOND_US
-)  # from one joining to the next, so that a flapping service does not flood the ledger
+# From one joining to the next, so that a flapping service does not flood the ledger.
+JOIN_EVERY_US: Final = 60 * SECOND_US
 HELD_S: Final = 60  # at most, while more seconds are uncertain: one outage comes into the case at once and as a whole
 # Seconds are remembered for longer than the period: until they have joined, and until a slow ledger has answered.
 REMEMBERED_S: Final = 300
